@@ -1,0 +1,54 @@
+# Rota. `make help` lists what there is.
+SHELL       := /bin/bash
+TAGS        := hashicorpmetrics
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS     := -s -w -X github.com/rota-sched/rota/cmd.version=$(VERSION)
+GO          := go
+TOOL        := $(GO) tool -modfile=tools/go.mod
+FUZZTIME    ?= 5s
+SEEDS       ?= 1000
+TIMEOUT     ?= 15m
+# Everything but the tests that start real clusters of processes.
+PACKAGES     = $(shell $(GO) list -tags $(TAGS) ./... | grep -v '/e2e$$')
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test race e2e sim lint fuzz bench check clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## the static binary bin/rota
+	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o bin/rota ./cmd/rota
+
+demo: build ## three nodes, a job whose node dies, in under 30 seconds; leaves nothing behind
+	bin/rota dev --demo
+
+test: ## unit, property and simulation tests; needs Go alone
+	CGO_ENABLED=0 $(GO) test -tags $(TAGS) -timeout $(TIMEOUT) $(PACKAGES)
+
+race: ## the same under the race detector, for the packages that have goroutines; needs a C compiler
+	CGO_ENABLED=1 $(GO) test -race -short -tags $(TAGS) -timeout $(TIMEOUT) ./agent/... ./api/... ./cluster/... ./clustertest/... ./history/... ./keeper/... ./leader/... ./node/...
+
+e2e: build ## real processes on loopback: clusters, kills, bad days
+	CGO_ENABLED=0 ROTA_BIN=$(CURDIR)/bin/rota $(GO) test -tags $(TAGS) -timeout $(TIMEOUT) ./e2e
+
+sim: ## SEEDS seeded histories of the whole system over a modelled world
+	CGO_ENABLED=0 SEEDS=$(SEEDS) $(GO) test -tags $(TAGS) -timeout 60m -run TestSeeds -v ./e2e/sim
+
+lint: ## formatting, vet and the linters of .golangci.yml
+	$(TOOL) golangci-lint run ./...
+
+fuzz: ## every fuzz target for FUZZTIME
+	@set -e; for p in $$($(GO) list -tags $(TAGS) ./...); do \
+	  for f in $$($(GO) test -tags $(TAGS) -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
+	    echo "fuzz $$p $$f"; CGO_ENABLED=0 $(GO) test -tags $(TAGS) -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p; \
+	  done; done
+
+bench: build ## the Go benchmarks, then the system's own
+	CGO_ENABLED=0 $(GO) test -tags $(TAGS) -run '^$$' -bench . -benchtime 1s $(PACKAGES)
+	bin/rota bench all --quick
+
+check: lint fuzz race e2e test ## lint, fuzz, race, e2e and test; what continuous integration runs
+
+clean: ## remove what was built
+	rm -rf bin

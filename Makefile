@@ -2,7 +2,7 @@
 SHELL       := /bin/bash
 TAGS        := hashicorpmetrics
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-LDFLAGS     := -s -w -X github.com/rota-sched/rota/cmd.version=$(VERSION)
+LDFLAGS     := -s -w -X main.version=$(VERSION)
 GO          := go
 TOOL        := $(GO) tool -modfile=tools/go.mod
 FUZZTIME    ?= 5s

@@ -8,6 +8,7 @@ const (
 	ChangeRunCreated   ChangeType = "run.created"
 	ChangeRunFinished  ChangeType = "run.finished"
 	ChangeRunPurged    ChangeType = "run.purged"
+	ChangeRunStatus    ChangeType = "run.status"      // between running, waiting and paused
 	ChangeNode         ChangeType = "node.changed"    // registered, drained, suspect, down, left
 	ChangeRoom         ChangeType = "node.room"       // what is held on a node changed; no event
 	ChangeHold         ChangeType = "hold.taken"      // no event
@@ -15,6 +16,9 @@ const (
 	ChangeRenewed      ChangeType = "session.renewed" // no event
 	ChangeTaskLate     ChangeType = "task.late_result"
 	ChangeTaskResolved ChangeType = "task.resolved" // late expressions are in; no event
+	// ChangeTaskUnresolved: dependencies are over, late expressions wait for the
+	// leader; no event.
+	ChangeTaskUnresolved ChangeType = "task.unresolved"
 )
 
 // Change is one thing that an applied entry did, with the records as they are

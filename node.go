@@ -52,7 +52,7 @@ func LookUp(pairs []Pair, key string) (string, bool) {
 // PairsOf makes sorted pairs of a map.
 func PairsOf(m map[string]string) []Pair {
 	pairs := make([]Pair, 0, len(m))
-	for k, v := range m {
+	for k, v := range m { // order: sorted below
 		pairs = append(pairs, Pair{Key: k, Value: v})
 	}
 	slices.SortFunc(pairs, func(a, b Pair) int { return strings.Compare(a.Key, b.Key) })

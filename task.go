@@ -84,6 +84,9 @@ type Outcome struct {
 	Ran          time.Duration // start to end on the node's monotonic clock
 	Usage        Usage
 	DroppedBytes int64 // of stdout and stderr, beyond the log's bound
+	// Final: the failure is not retried, whatever the policy says, since it would
+	// come out the same (an output over its limit).
+	Final bool
 }
 
 // Reason says why something waits or did not happen: a code for programs, words

@@ -1,10 +1,11 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
-	rota "github.com/rota-sched/rota"
+	"github.com/rota-sched/rota"
 )
 
 // ErrLost says that an attempt cannot be followed any more: its driver cannot
@@ -14,6 +15,10 @@ var ErrLost = errors.New("the attempt is lost")
 // ErrUnreaped says that an attempt has ended for its task but something of it is
 // still alive (a process in uninterruptible sleep). Its room is not free.
 var ErrUnreaped = errors.New("something of the attempt is still alive")
+
+// ErrNoLease says that nothing was started because the node's lease does not
+// cover it (the keeper refused). The agent tries again when it does.
+var ErrNoLease = errors.New("the lease does not cover a start")
 
 // Task is one attempt as a driver sees it.
 type Task struct {
@@ -35,6 +40,14 @@ type Ref struct {
 	Fence rota.Fence
 }
 
+// compare orders by task, then fence.
+func (r Ref) compare(o Ref) int {
+	if n := r.Task.Compare(o.Task); n != 0 {
+		return n
+	}
+	return cmp.Compare(r.Fence, o.Fence)
+}
+
 // Ref names the attempt.
 func (t *Task) Ref() Ref { return Ref{Task: t.Assignment.Task, Fence: t.Fence} }
 
@@ -46,8 +59,8 @@ type Driver interface {
 	// Start begins the attempt and returns at once; the attempt outlives ctx,
 	// which bounds the call only. A refusal of the task itself (command or working
 	// directory missing) is an error made with Refuse: it becomes the outcome, with
-	// that cause. Any other error is an outcome with CauseInternal. After an error
-	// nothing of the attempt is alive. An attempt that is over already returns
+	// that cause. ErrNoLease gives it back to be started later. Any other error is an
+	// outcome with CauseInternal. After an error nothing of the attempt is alive. An attempt that is over already returns
 	// Finished.
 	Start(ctx context.Context, t Task, sink Sink) (Handle, error)
 

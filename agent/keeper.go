@@ -3,7 +3,7 @@ package agent
 import (
 	"context"
 
-	rota "github.com/rota-sched/rota"
+	"github.com/rota-sched/rota"
 )
 
 // Keeper is the agent's side of the node's keeper (RELIABILITY.md, section 2,
@@ -16,7 +16,8 @@ type Keeper interface {
 	Hello(ctx context.Context) (Kept, error)
 	// Extend hands over the lease: under this session nothing may live past the
 	// deadline. ErrStale or ErrEnded: the keeper has begun to kill (TERM was sent),
-	// the lease cannot be saved. Any other error: the keeper does not answer.
+	// the lease cannot be saved. ErrUnavailable: it still ends an earlier session, ask
+	// again. Any other error: the keeper does not answer.
 	Extend(ctx context.Context, l Lease) error
 	// Ack lets the keeper forget the exits of these attempts. Unknown ones are
 	// ignored.
@@ -27,7 +28,7 @@ type Keeper interface {
 	// Kill ends a keeper that does not answer (SIGKILL).
 	Kill() error
 	// Events delivers what the keeper says by itself; one channel for all its
-	// lives. EventGone is sent when the connection ended without Leave.
+	// lives. KeeperGone is sent when the connection ended without Leave.
 	Events() <-chan KeeperEvent
 }
 
@@ -48,7 +49,11 @@ type Kept struct {
 	Lease       Lease  // zero for a new keeper
 	// Over says that the session of Lease has ended here: TERM was sent, or it was
 	// released. It cannot be kept.
-	Over     bool
+	Over bool
+	// Remains says that a keeper before this one may have left processes alive, on
+	// a level of containment where its death is not theirs: nothing may be given
+	// back before the leader's TTL has run out.
+	Remains  bool
 	Attempts []KeptAttempt
 }
 
@@ -60,10 +65,16 @@ type KeptAttempt struct {
 }
 
 // KeeperEvent is something a keeper did by itself.
-type KeeperEvent int
+type KeeperEvent struct {
+	Keeper string // Kept.ID of the keeper it is about
+	Kind   KeeperEventKind
+}
+
+// KeeperEventKind is the kind of a KeeperEvent.
+type KeeperEventKind int
 
 // The events of a keeper.
 const (
-	KeeperGone KeeperEvent = iota + 1 // the connection ended: it died
-	KeeperOver                        // the deadline is near: TERM was sent to everything, the session is over
+	KeeperGone KeeperEventKind = iota + 1 // the connection ended: it died
+	KeeperOver                            // the deadline is near: TERM was sent to everything, the session is over
 )

@@ -3,7 +3,7 @@ package agent
 import (
 	"context"
 
-	rota "github.com/rota-sched/rota"
+	"github.com/rota-sched/rota"
 )
 
 // Peers is how an agent talks to the cluster: through any server, which passes it

@@ -100,17 +100,28 @@ func (p *process) kill(t *testing.T) {
 	<-p.exited
 }
 
-// keeperPID reads the process ID of the node's keeper; 0 if there is none.
+// keeperPID finds the node's keeper by the data directory on its command line; 0
+// if there is none.
 func (p *process) keeperPID() int {
-	b, err := os.ReadFile(filepath.Join(p.dir, "keeper", "pid"))
+	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return 0
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
-	if err != nil || syscall.Kill(pid, 0) != nil {
-		return 0
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		b, err := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline"))
+		if err != nil {
+			continue // it has ended
+		}
+		args := strings.Split(string(b), "\x00")
+		if len(args) > 3 && args[1] == "keeper" && args[2] == "--data" && args[3] == p.dir {
+			return pid
+		}
 	}
-	return pid
+	return 0
 }
 
 // killHost ends agent and keeper together, as a power cut does.

@@ -1,0 +1,160 @@
+package exec
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/rota-sched/rota"
+	"github.com/rota-sched/rota/agent"
+	"github.com/rota-sched/rota/keeper"
+)
+
+// Config is what a driver is made with.
+type Config struct {
+	// Client gives the connection to the node's present keeper.
+	Client func() (*keeper.Client, error)
+	Layout agent.Layout
+	Logger hclog.Logger
+	// LogBytes bounds what is kept of an attempt's stdout and stderr together.
+	LogBytes int64
+	// KeepFailed is how long the working directory of a failed attempt is kept.
+	KeepFailed time.Duration
+	// BaseEnv is what a task's environment begins with, KEY=value.
+	BaseEnv []string
+}
+
+// DefaultConfig is a node's, but for Client, Layout and Logger. (Source:
+// JOBSPEC.md, sections 2 and 3.)
+func DefaultConfig() Config {
+	return Config{LogBytes: keeper.DefaultLogBytes, KeepFailed: time.Hour, BaseEnv: BaseEnv(os.Environ())}
+}
+
+// Driver runs commands. It implements agent.Driver.
+type Driver struct {
+	cfg   Config
+	tidy  chan string // working directories to remove
+	mu    sync.Mutex  // guards inUse
+	inUse map[string]bool
+}
+
+var _ agent.Driver = (*Driver)(nil)
+
+// maxTidy bounds the working directories that wait for their removal; more are
+// removed by whoever waited for the attempt.
+const maxTidy = 1024
+
+// New makes a driver. Run should run beside it.
+func New(cfg Config) *Driver {
+	if cfg.Logger == nil {
+		cfg.Logger = hclog.NewNullLogger()
+	}
+	return &Driver{cfg: cfg, tidy: make(chan string, maxTidy), inUse: map[string]bool{}}
+}
+
+// Name implements agent.Driver.
+func (d *Driver) Name() rota.Driver { return rota.DriverExec }
+
+// meta is what the keeper keeps for us: enough to say how an attempt ended.
+type meta struct {
+	Dir    string          `json:"dir"`
+	Output rota.OutputType `json:"output,omitempty"`
+}
+
+// Start implements agent.Driver.
+func (d *Driver) Start(ctx context.Context, t agent.Task, sink agent.Sink) (agent.Handle, error) {
+	c, err := d.cfg.Client()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", agent.ErrNoLease, err)
+	}
+	r, err := d.prepare(&t)
+	if err != nil {
+		return nil, err
+	}
+	h := d.handle(c, &t, sink)
+	err = c.Spawn(ctx, r)
+	switch {
+	case err == nil:
+		return h, nil
+	case errors.Is(err, keeper.ErrRefused):
+		err = agent.Refuse(rota.CauseRefused, err)
+	case errors.Is(err, rota.ErrStale), errors.Is(err, rota.ErrUnavailable):
+		err = fmt.Errorf("%w: %w", agent.ErrNoLease, err)
+	case rota.KindOf(err) == rota.KindNone:
+		// Whether it was started is not known: it is followed as if it were.
+		h.unsure = true
+		return h, nil
+	}
+	d.release(t.Dir)
+	if rmErr := os.RemoveAll(t.Dir); rmErr != nil {
+		d.cfg.Logger.Warn("the directory of an attempt that did not start stays", "dir", t.Dir, "error", rmErr)
+	}
+	return nil, err
+}
+
+// Adopt implements agent.Driver.
+func (d *Driver) Adopt(ctx context.Context, t agent.Task, sink agent.Sink) (agent.Handle, error) {
+	c, err := d.cfg.Client()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", agent.ErrLost, err)
+	}
+	h := d.handle(c, &t, sink)
+	known, err := h.known(ctx)
+	if err != nil || !known {
+		d.release(t.Dir)
+		return nil, fmt.Errorf("adopt %s: %w", h.ref, errors.Join(agent.ErrLost, err))
+	}
+	return h, nil
+}
+
+// prepare makes the attempt's directories and says what the keeper is to start.
+func (d *Driver) prepare(t *agent.Task) (keeper.SpawnRequest, error) {
+	m, err := json.Marshal(meta{Dir: t.Dir, Output: t.Spec.Output})
+	if err != nil {
+		return keeper.SpawnRequest{}, fmt.Errorf("prepare attempt %s: %w", t.Assignment.Task, err)
+	}
+	d.hold(t.Dir)
+	if err := makeDirs(t); err != nil {
+		d.release(t.Dir)
+		return keeper.SpawnRequest{}, err
+	}
+	r := keeper.SpawnRequest{
+		Ref: keeper.Ref{Task: t.Assignment.Task, Fence: t.Fence}, Argv: t.Spec.Command, Env: environment(t, d.cfg.BaseEnv), Dir: workdir(t),
+		StdoutPath: filepath.Join(t.Dir, agent.FileStdout), StderrPath: filepath.Join(t.Dir, agent.FileStderr),
+		LogBytes: d.cfg.LogBytes, Meta: m,
+	}
+	return r, nil
+}
+
+func (d *Driver) handle(c *keeper.Client, t *agent.Task, sink agent.Sink) *handle {
+	d.hold(t.Dir)
+	h := &handle{d: d, c: c, sink: sink, ref: keeper.Ref{Task: t.Assignment.Task, Fence: t.Fence}, meta: meta{Dir: t.Dir}, timeout: rota.CauseCancelled}
+	if t.Spec != nil {
+		h.meta.Output = t.Spec.Output
+	}
+	return h
+}
+
+func (d *Driver) hold(dir string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.inUse[dir] = true
+}
+
+func (d *Driver) release(dir string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.inUse, dir)
+}
+
+func (d *Driver) held(dir string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.inUse[dir]
+}

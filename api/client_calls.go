@@ -1,0 +1,231 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/rota-sched/rota"
+)
+
+// Status asks for the cluster in one look.
+func (c *Client) Status(ctx context.Context) (*StatusView, error) {
+	return get[StatusView](ctx, c, "/v1/status", nil)
+}
+
+// Nodes lists every node, sorted by name.
+func (c *Client) Nodes(ctx context.Context) ([]NodeView, error) {
+	return all(ctx, c, "/v1/nodes", nil, decodeList[NodeView])
+}
+
+// Node finds a node by name, ID or unique prefix of its ID.
+func (c *Client) Node(ctx context.Context, node string) (*NodeView, error) {
+	return get[NodeView](ctx, c, "/v1/nodes/"+url.PathEscape(node), nil)
+}
+
+// Drain stops new placements on a node; what runs there goes on.
+func (c *Client) Drain(ctx context.Context, node string) (*NodeView, error) {
+	return post[NodeView](ctx, c, "/v1/nodes/"+url.PathEscape(node)+"/drain", nil, "")
+}
+
+// Undrain lets a node take placements again.
+func (c *Client) Undrain(ctx context.Context, node string) (*NodeView, error) {
+	return post[NodeView](ctx, c, "/v1/nodes/"+url.PathEscape(node)+"/undrain", nil, "")
+}
+
+// ExplainNode says what a node is given and what it is not.
+func (c *Client) ExplainNode(ctx context.Context, node string) (*ExplainNodeView, error) {
+	return get[ExplainNodeView](ctx, c, "/v1/nodes/"+url.PathEscape(node)+"/explain", nil)
+}
+
+// Validate checks a job file on the server. A file with errors is an *Error of
+// type invalid-spec whose problem carries the diagnostics.
+func (c *Client) Validate(ctx context.Context, r *SpecRequest) (*ValidateView, error) {
+	return post[ValidateView](ctx, c, "/v1/jobs:validate", r, "")
+}
+
+// Plan says what a run of the file would do now, without doing it.
+func (c *Client) Plan(ctx context.Context, r *SpecRequest) (*PlanView, error) {
+	return post[PlanView](ctx, c, "/v1/jobs:plan", r, "")
+}
+
+// Jobs lists the stored jobs.
+func (c *Client) Jobs(ctx context.Context) ([]JobView, error) {
+	return all(ctx, c, "/v1/jobs", nil, decodeList[JobView])
+}
+
+// Job gives a stored job with the source of its newest version.
+func (c *Client) Job(ctx context.Context, name string) (*JobView, error) {
+	return get[JobView](ctx, c, "/v1/jobs/"+url.PathEscape(name), nil)
+}
+
+// JobVersions lists the versions of a job, newest first.
+func (c *Client) JobVersions(ctx context.Context, name string) ([]JobView, error) {
+	return all(ctx, c, "/v1/jobs/"+url.PathEscape(name)+"/versions", nil, decodeList[JobView])
+}
+
+// Submit starts a run. The same key with the same request gives the same run;
+// existed says that it did. An empty key gets a random one, which covers what this
+// call sends again by itself.
+func (c *Client) Submit(ctx context.Context, r *SubmitRequest, key string) (run *RunView, existed bool, err error) {
+	run = new(RunView)
+	res, err := c.call(ctx, &call{method: http.MethodPost, path: "/v1/runs", in: r, out: run, key: key})
+	if err != nil {
+		return nil, false, err
+	}
+	return run, res.status == http.StatusOK, nil
+}
+
+// SubmitMany starts up to 1,000 runs of stored jobs; item i has the key KEY/i.
+func (c *Client) SubmitMany(ctx context.Context, rs []SubmitRequest, key string) ([]SubmitAnswer, error) {
+	var answers []SubmitAnswer
+	_, err := c.call(ctx, &call{method: http.MethodPost, path: "/v1/runs", in: rs, out: &answers, key: key})
+	return answers, err
+}
+
+// RunFilter chooses runs; zero fields choose all.
+type RunFilter struct {
+	Namespace string
+	Status    []rota.RunStatus
+	Job       string
+	Labels    map[string]string
+	Since     time.Time // created at or after
+	Limit     int       // per page; 0: the server's default of 100
+	Cursor    string
+}
+
+func (f *RunFilter) query() url.Values {
+	q := url.Values{}
+	set := func(name, value string) {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	set("namespace", f.Namespace)
+	set("job", f.Job)
+	set("cursor", f.Cursor)
+	for _, s := range f.Status {
+		q.Add("status", s.String())
+	}
+	for _, p := range rota.PairsOf(f.Labels) {
+		q.Add("label", p.Key+"="+p.Value)
+	}
+	if !f.Since.IsZero() {
+		set("since", f.Since.UTC().Format(time.RFC3339Nano))
+	}
+	if f.Limit > 0 {
+		set("limit", strconv.Itoa(f.Limit))
+	}
+	return q
+}
+
+// Runs lists a page of runs, newest first.
+func (c *Client) Runs(ctx context.Context, f RunFilter) (*List[RunView], error) {
+	return get[List[RunView]](ctx, c, "/v1/runs", f.query())
+}
+
+// RunOptions say how much of a run is wanted.
+type RunOptions struct {
+	Tasks   bool // with its tasks: the first 1,000
+	Outputs bool // with outputs of any size
+}
+
+// Run finds a run by ID, unique prefix, or @last.
+func (c *Client) Run(ctx context.Context, run string, o RunOptions) (*RunView, error) {
+	q := url.Values{}
+	if o.Tasks {
+		q.Set("tasks", "true")
+	}
+	if o.Outputs {
+		q.Set("outputs", "true")
+	}
+	return get[RunView](ctx, c, "/v1/runs/"+url.PathEscape(run), q)
+}
+
+// RunTasks lists all tasks of a run in the order of its file.
+func (c *Client) RunTasks(ctx context.Context, run string) ([]TaskView, error) {
+	q := url.Values{"limit": {"1000"}}
+	return all(ctx, c, "/v1/runs/"+url.PathEscape(run)+"/tasks", q, decodeList[TaskView])
+}
+
+// RunGraph gives the graph of a run.
+func (c *Client) RunGraph(ctx context.Context, run string) (*GraphView, error) {
+	return get[GraphView](ctx, c, "/v1/runs/"+url.PathEscape(run)+"/graph", nil)
+}
+
+// WaitRun blocks until the run has ended or is paused, and returns it as it is
+// then. watch, unless nil, is called with each change seen on the way (not with
+// every one that happened). It goes on over the death of nodes for as long as one
+// of its addresses answers within its patience.
+func (c *Client) WaitRun(ctx context.Context, run string, watch func(*RunView)) (*RunView, error) {
+	index := uint64(0)
+	for {
+		q := url.Values{}
+		if index > 0 {
+			q.Set("index", strconv.FormatUint(index, 10))
+			q.Set("wait", "20s")
+		}
+		view := new(RunView)
+		res, err := c.call(ctx, &call{method: http.MethodGet, path: "/v1/runs/" + url.PathEscape(run), query: q, out: view})
+		if err != nil {
+			return nil, err
+		}
+		if watch != nil && (!res.unchanged || index == 0) {
+			watch(view)
+		}
+		if view.Status.Terminal() || view.Status == rota.RunPaused {
+			return view, nil
+		}
+		run, index = string(view.ID), max(res.index, 1)
+	}
+}
+
+// CancelRun cancels whatever of a run has not ended.
+func (c *Client) CancelRun(ctx context.Context, run, reason string) (*RunView, error) {
+	return post[RunView](ctx, c, "/v1/runs/"+url.PathEscape(run)+"/cancel", &CancelRequest{Reason: reason}, "")
+}
+
+func taskPath(run, key string) string {
+	return "/v1/tasks/" + url.PathEscape(run) + "/" + url.PathEscape(key)
+}
+
+// Task gives one task with its attempts and its output of any size.
+func (c *Client) Task(ctx context.Context, run, key string) (*TaskDetail, error) {
+	return get[TaskDetail](ctx, c, taskPath(run, key), nil)
+}
+
+// ExplainTask says why a task waits, or why it is where it is.
+func (c *Client) ExplainTask(ctx context.Context, run, key string) (*ExplainView, error) {
+	return get[ExplainView](ctx, c, taskPath(run, key)+"/explain", nil)
+}
+
+// CancelTask cancels one task; what depends on it is skipped.
+func (c *Client) CancelTask(ctx context.Context, run, key, reason string) (*TaskDetail, error) {
+	return post[TaskDetail](ctx, c, taskPath(run, key)+"/cancel", &CancelRequest{Reason: reason}, "")
+}
+
+// AnswerTask settles a task that waits with outcome_unknown: run it again, or give
+// it up as a dead letter.
+func (c *Client) AnswerTask(ctx context.Context, run, key string, rerun bool) (*TaskDetail, error) {
+	return post[TaskDetail](ctx, c, taskPath(run, key)+"/answer", &AnswerRequest{Rerun: rerun}, "")
+}
+
+// Version asks the node that answers for its version.
+func (c *Client) Version(ctx context.Context) (*VersionView, error) {
+	return get[VersionView](ctx, c, "/v1/version", nil)
+}
+
+// Ready asks the node that answers whether it is ready. Not being ready is no
+// error.
+func (c *Client) Ready(ctx context.Context) (*ReadyView, error) {
+	view := new(ReadyView)
+	_, err := c.call(ctx, &call{method: http.MethodGet, path: "/readyz", out: view, accept: http.StatusServiceUnavailable})
+	return view, err
+}
+
+// Doctor asks the node that answers what it found out about itself.
+func (c *Client) Doctor(ctx context.Context) (*DoctorView, error) {
+	return get[DoctorView](ctx, c, "/v1/doctor", nil)
+}

@@ -1,0 +1,105 @@
+package cluster
+
+import (
+	"errors"
+	"io"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/rota-sched/rota"
+)
+
+// errHung is what other servers hear, and Raft itself, while the disk hangs.
+var errHung = errors.New("this server's disk does not answer")
+
+// gate is Raft's transport while the disk works, and a closed door while it hangs:
+// a server that cannot store must neither keep its followers quiet nor count as
+// alive with its leader. (The main loop hangs with the disk, but heartbeats are
+// sent and answered beside it.)
+type gate struct {
+	*raft.NetworkTransport
+	hung    func() bool
+	contact *contacts
+}
+
+func (g *gate) open() error {
+	if g.hung() {
+		return errHung
+	}
+	return nil
+}
+
+// SetHeartbeatHandler implements raft.Transport.
+func (g *gate) SetHeartbeatHandler(handle func(raft.RPC)) {
+	g.NetworkTransport.SetHeartbeatHandler(func(rpc raft.RPC) {
+		if err := g.open(); err != nil {
+			rpc.Respond(nil, err)
+			return
+		}
+		if a, ok := rpc.Command.(*raft.AppendEntriesRequest); ok {
+			g.contact.heardLeader(a.Term)
+		}
+		handle(rpc)
+	})
+}
+
+// AppendEntriesPipeline implements raft.Transport.
+func (g *gate) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
+	if err := g.open(); err != nil {
+		return nil, err
+	}
+	p, err := g.NetworkTransport.AppendEntriesPipeline(id, target)
+	if err != nil {
+		return nil, err
+	}
+	return gatedPipeline{p, g}, nil
+}
+
+// AppendEntries implements raft.Transport.
+func (g *gate) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	if err := g.open(); err != nil {
+		return err
+	}
+	err := g.NetworkTransport.AppendEntries(id, target, args, resp)
+	if err == nil {
+		g.contact.reached(rota.NodeID(id))
+	}
+	return err
+}
+
+// RequestVote implements raft.Transport.
+func (g *gate) RequestVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
+	if err := g.open(); err != nil {
+		return err
+	}
+	return g.NetworkTransport.RequestVote(id, target, args, resp)
+}
+
+// RequestPreVote implements raft.WithPreVote.
+func (g *gate) RequestPreVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
+	if err := g.open(); err != nil {
+		return err
+	}
+	return g.NetworkTransport.RequestPreVote(id, target, args, resp)
+}
+
+// InstallSnapshot implements raft.Transport.
+func (g *gate) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
+	if err := g.open(); err != nil {
+		return err
+	}
+	return g.NetworkTransport.InstallSnapshot(id, target, args, resp, data)
+}
+
+type gatedPipeline struct {
+	raft.AppendPipeline
+	gate *gate
+}
+
+// AppendEntries implements raft.AppendPipeline.
+func (p gatedPipeline) AppendEntries(args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
+	if err := p.gate.open(); err != nil {
+		return nil, err
+	}
+	return p.AppendPipeline.AppendEntries(args, resp)
+}

@@ -1,0 +1,115 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rota-sched/rota"
+	"github.com/rota-sched/rota/fsm"
+)
+
+const (
+	longestWait = 30 * time.Second      // where a caller's context has no deadline
+	lookAgain   = 20 * time.Millisecond // for a leader, where no event says so
+)
+
+// Propose has an operation replicated and gives the state machine's result, on
+// whichever node it is called. A refusal by the state machine is a result, not an
+// error. The error's kind is KindNoLeader if no leader took the operation before
+// ctx ended, KindUnknown if one did and its fate is not known (an operation that
+// may be applied twice is sent again while ctx lasts), KindOverloaded or
+// KindTooLarge if it was never sent. To read your own write on this node, Await
+// the result's index.
+func (c *Cluster) Propose(ctx context.Context, cmd rota.Command) (rota.Result, error) {
+	raw := fsm.AppendCommand(nil, &cmd)
+	if len(raw) > MaxOpBytes {
+		return rota.Result{}, &rota.Refusal{Kind: rota.KindTooLarge, Detail: fmt.Sprintf(
+			"the operation has %d bytes, one may have %d (2 MiB): send it in parts", len(raw), MaxOpBytes)}
+	}
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	again := mayRepeat(cmd)
+	return retry(ctx, c, func() (rota.Result, error) {
+		q := c.away
+		if re, _ := c.current(); re != nil {
+			q = re.queue
+		}
+		res, err := c.through(ctx, q, newProposal(cmd, raw))
+		if again && rota.KindOf(err) == rota.KindUnknown && ctx.Err() == nil {
+			return res, errors.Join(errNotProposed, err)
+		}
+		return res, err
+	})
+}
+
+// through sends a proposal down a queue and waits for its answer.
+func (c *Cluster) through(ctx context.Context, q *queue, p *proposal) (rota.Result, error) {
+	if err := q.add(p); err != nil {
+		return rota.Result{}, err
+	}
+	select {
+	case a := <-p.done:
+		return a.result, a.err
+	case <-ctx.Done():
+	}
+	if q.withdraw(p) {
+		if q == c.away {
+			return rota.Result{}, errNotProposed
+		}
+		return rota.Result{}, &rota.Refusal{Kind: rota.KindOverloaded, Detail: "the operation waited in vain for its turn to enter the log: try again in a moment"}
+	}
+	select {
+	case a := <-p.done:
+		return a.result, a.err
+	default:
+		return rota.Result{}, &rota.Refusal{Kind: rota.KindUnknown, Detail: "the operation is on its way, but nobody said in time whether it took effect"}
+	}
+}
+
+// bounded gives every wait an end.
+func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, longestWait)
+}
+
+// retry calls f until it does something other than finding no leader.
+func retry[T any](ctx context.Context, c *Cluster, f func() (T, error)) (T, error) {
+	for {
+		_, shift := c.current()
+		v, err := f()
+		if !errors.Is(err, errNotProposed) {
+			return v, err
+		}
+		t := time.NewTimer(lookAgain)
+		select {
+		case <-shift:
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			if kind := rota.KindOf(err); kind != rota.KindNone {
+				return v, &rota.Refusal{Kind: kind, Detail: err.Error()}
+			}
+			return v, &rota.Refusal{Kind: rota.KindNoLeader, Detail: "no node leads the cluster, or none could be reached in time: " + ctx.Err().Error()}
+		}
+		t.Stop()
+	}
+}
+
+// mayRepeat reports whether an operation whose fate is unknown may be sent again
+// without the caller's asking: if it did take effect, the second time gives the
+// same answer. Registering would begin a second session, and a second cancel
+// would hear that it has ended already.
+func mayRepeat(cmd rota.Command) bool {
+	switch cmd.Op.(type) {
+	case rota.SubmitRun:
+		return cmd.RequestID != ""
+	case rota.Report, rota.RenewLeases, rota.MarkNode, rota.Due, rota.RaiseFormat:
+		return true
+	default:
+		return false
+	}
+}

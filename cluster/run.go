@@ -1,0 +1,350 @@
+package cluster
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/memberlist"
+	"github.com/hashicorp/raft"
+
+	"github.com/rota-sched/rota"
+)
+
+const (
+	snapshotLook     = 30 * time.Second // how often Raft asks whether a snapshot is due
+	maxAppendEntries = 16               // entries of up to 128 KiB in one message to a follower
+	maxPooled        = 3
+	saveEvery        = 5 * time.Second // the addresses of other nodes
+	seedsKept        = 16
+)
+
+// Run takes part in the cluster until ctx ends or the node must not go on. It
+// founds or joins one first where the data directory belongs to none.
+func (c *Cluster) Run(ctx context.Context) error {
+	c.mu.Lock()
+	if c.running {
+		c.mu.Unlock()
+		return errors.New("run a cluster twice")
+	}
+	c.running = true
+	c.mu.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	err := c.take(ctx)
+	cancel()
+	if stopErr := c.stop(); err == nil {
+		err = stopErr
+	}
+	select {
+	case <-c.failed:
+		return c.failure
+	default:
+		return err
+	}
+}
+
+// take founds or joins a cluster, takes part in it, and returns when ctx ends or
+// something failed.
+func (c *Cluster) take(ctx context.Context) error {
+	if c.ident.mem == nil {
+		if err := c.discover(ctx); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+	}
+	strange := make(chan error, 1)
+	if len(c.cfg.Join) > 0 {
+		c.tasks.Go(func() { c.meet(ctx, strange) })
+	}
+	if err := c.startGossip(); err != nil {
+		return err
+	}
+	c.tasks.Go(func() { c.keepSeeds(ctx) })
+	if c.cfg.server() {
+		if err := c.startRaft(ctx); err != nil {
+			return err
+		}
+	}
+	for range forwardsInFlight {
+		c.tasks.Go(func() { c.forwardLoop(ctx) })
+	}
+	c.setNotReady("")
+	close(c.started)
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-strange:
+		return err
+	case <-c.failed:
+		return c.failure
+	}
+}
+
+func (c *Cluster) startGossip() error {
+	roles := ""
+	if c.cfg.server() {
+		roles = "s"
+	}
+	if slices.Contains(c.cfg.Roles, rota.RoleWorker) {
+		roles += "w"
+	}
+	g, err := startGossip(gossipConfig{
+		id: c.id, key: c.ident.mem.Key, transport: c.transport, advertise: c.gossAt,
+		self: rumour{Name: c.cfg.Name, Roles: roles, HTTP: c.cfg.HTTPAdvertise, Raft: c.raftAt},
+		tune: c.cfg.Seams.GossipConfig, ears: &c.ears, log: c.log.Named("gossip"),
+	})
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.gossip = g
+	c.mu.Unlock()
+	return nil
+}
+
+// startRaft opens the log's machinery, founding the log if this node is the one to
+// do that.
+func (c *Cluster) startRaft(ctx context.Context) error {
+	conf := c.raftConfig()
+	notify := make(chan bool)
+	conf.NotifyCh = notify
+	c.streams.start(pass{clusterID: c.ident.mem.ClusterID, key: c.ident.mem.Key})
+	trans := &gate{hung: c.watch.hung, contact: &c.contact, NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		ServerAddressProvider: addressBook{c}, Logger: conf.Logger.Named("transport"), Stream: c.streams,
+		MaxPool: maxPooled, Timeout: c.cfg.Timeouts.Raft, MsgpackUseNewTimeFormat: true,
+	})}
+	snaps := snapshotStore{c.stores.Snapshots, c.ledger}
+	if err := c.found(conf, snaps, trans); err != nil {
+		return errors.Join(err, trans.Close())
+	}
+	r, err := raft.NewRaft(conf, c.replica, c.ledger, c.ballot, snaps, trans)
+	if err != nil {
+		return errors.Join(fmt.Errorf("start Raft: %w", err), trans.Close())
+	}
+	c.mu.Lock()
+	c.raft = r
+	c.mu.Unlock()
+	stopped := make(chan struct{})
+	c.tasks.Go(func() { c.heed(notify, stopped) })
+	c.tasks.Go(func() {
+		defer close(stopped)
+		<-ctx.Done()
+		c.shutRaft(r)
+	})
+	c.tasks.Go(func() { c.rule(ctx) })
+	return nil
+}
+
+func (c *Cluster) raftConfig() *raft.Config {
+	t := c.cfg.Timeouts
+	conf := raft.DefaultConfig()
+	conf.LocalID = raft.ServerID(c.id)
+	conf.HeartbeatTimeout, conf.ElectionTimeout, conf.LeaderLeaseTimeout = t.Heartbeat, t.Election, t.LeaderLease
+	conf.MaxAppendEntries = maxAppendEntries
+	conf.SnapshotInterval, conf.SnapshotThreshold, conf.TrailingLogs = snapshotLook, c.cfg.SnapshotEntries, c.cfg.TrailingEntries
+	conf.ShutdownOnRemove = false
+	conf.NoLegacyTelemetry = true
+	conf.Logger = calm{c.log.Named("raft")}
+	return conf
+}
+
+// found writes the first configuration, on the one node that was chosen to.
+func (c *Cluster) found(conf *raft.Config, snaps raft.SnapshotStore, trans raft.Transport) error {
+	mem := *c.ident.mem
+	if len(mem.Founders) > 0 && c.ledger.end() == 0 {
+		var first raft.Configuration
+		for _, f := range mem.Founders {
+			first.Servers = append(first.Servers, raft.Server{Suffrage: raft.Voter, ID: raft.ServerID(f.Node), Address: raft.ServerAddress(f.Raft)})
+		}
+		if err := raft.BootstrapCluster(conf, c.ledger, c.ballot, snaps, trans, first); err != nil {
+			return fmt.Errorf("found the log: %w", err)
+		}
+	}
+	if mem.Founders != nil {
+		mem.Founders, mem.HadLog = nil, true
+		return c.ident.save(&mem)
+	}
+	return nil
+}
+
+// shutRaft stops Raft. A disk that hangs may hold it up; the process ends anyway.
+func (c *Cluster) shutRaft(r *raft.Raft) {
+	done := make(chan error, 1)
+	go func() { done <- r.Shutdown().Error() }()
+	select {
+	case err := <-done:
+		if err != nil {
+			c.log.Warn("Raft did not stop cleanly", "error", err)
+		}
+	case <-time.After(stopTimeout):
+		c.log.Warn("Raft does not stop", "after", stopTimeout)
+	}
+}
+
+// stop waits for all that Run started and gives everything back.
+func (c *Cluster) stop() error {
+	c.setNotReady("this node is stopping")
+	c.tasks.Wait()
+	c.away.close(&rota.Refusal{Kind: rota.KindUnavailable, Detail: "this node is stopping"})
+	if c.watch.hung() {
+		return nil // nothing that waits for the disk would come back
+	}
+	var err error
+	if g := c.gossiping(); g != nil {
+		err = g.stop()
+		c.transport = nil
+	}
+	return errors.Join(err, c.release())
+}
+
+// keepSeeds goes back to nodes seen before until one answers, and remembers where
+// the others are, so that the node finds them again after a restart.
+func (c *Cluster) keepSeeds(ctx context.Context) {
+	g := c.gossiping()
+	seeds := slices.Clone(c.ident.mem.Gossip)
+	seeds = slices.DeleteFunc(seeds, func(a string) bool { return a == c.gossAt })
+	wait := c.cfg.Timeouts.RetryJoin
+	for tries := 0; len(seeds) > 0 && g.join(seeds) == 0; tries++ {
+		if tries > 0 && tries%10 == 0 {
+			c.log.Warn("no node of the cluster answers gossip; trying on", "addresses", seeds)
+		}
+		if !sleep(ctx, wait) {
+			return
+		}
+		wait = min(wait*2, 3*time.Second)
+	}
+	for sleep(ctx, saveEvery) {
+		alone := true
+		var now []string
+		for _, m := range g.snapshot() {
+			if m.ID != c.id && m.State == MemberAlive && len(now) < seedsKept {
+				now = append(now, m.Gossip)
+				alone = false
+			}
+		}
+		slices.Sort(now)
+		if alone && len(seeds) > 0 {
+			g.join(seeds)
+			continue
+		}
+		mem := *c.ident.mem
+		mem.HadLog = mem.HadLog || (c.ledger != nil && c.ledger.end() > 0)
+		if slices.Equal(now, mem.Gossip) && mem.HadLog == c.ident.mem.HadLog {
+			continue
+		}
+		if len(now) > 0 {
+			mem.Gossip, seeds = now, now
+		}
+		if err := c.ident.save(&mem); err != nil {
+			c.log.Warn("could not remember the other nodes' addresses", "error", err)
+		}
+	}
+}
+
+// sleep waits, unless ctx ends first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func randomSeed() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand, since Go 1.24)
+	return binary.BigEndian.Uint64(b[:])
+}
+
+// listenGossip opens gossip's port, TCP and UDP.
+func listenGossip(bind string, log hclog.Logger) (memberlist.Transport, net.Addr, error) {
+	host, port, err := net.SplitHostPort(bind)
+	if err != nil {
+		return nil, nil, err
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		return nil, nil, fmt.Errorf("port %q: %w", port, err)
+	}
+	ip := net.IPv4zero
+	if host != "" {
+		a, err := net.ResolveIPAddr("ip", host)
+		if err != nil {
+			return nil, nil, err
+		}
+		ip = a.IP
+	}
+	t, err := memberlist.NewNetTransport(&memberlist.NetTransportConfig{
+		BindAddrs: []string{ip.String()}, BindPort: n,
+		Logger: log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return t, &net.TCPAddr{IP: ip, Port: t.GetAutoBindPort()}, nil
+}
+
+// addressBook finds servers where gossip saw them last, which may be newer than
+// what the log's configuration says.
+type addressBook struct{ c *Cluster }
+
+// ServerAddr implements raft.ServerAddressProvider.
+func (b addressBook) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
+	if id == raft.ServerID(b.c.id) {
+		return raft.ServerAddress(b.c.raftAt), nil
+	}
+	if g := b.c.gossiping(); g != nil {
+		if m, ok := g.member(rota.NodeID(id)); ok && m.Raft != "" {
+			return raft.ServerAddress(m.Raft), nil
+		}
+	}
+	_, config := b.c.ledger.configuration()
+	for _, s := range config.Servers {
+		if s.ID == id {
+			return s.Address, nil
+		}
+	}
+	return "", fmt.Errorf("server %s is not known", id)
+}
+
+// snapshotStore notes the configuration of every snapshot that is kept.
+type snapshotStore struct {
+	raft.SnapshotStore
+	ledger *ledger
+}
+
+// Create implements raft.SnapshotStore.
+func (s snapshotStore) Create(version raft.SnapshotVersion, index, term uint64, config raft.Configuration, configIndex uint64, trans raft.Transport) (raft.SnapshotSink, error) {
+	sink, err := s.SnapshotStore.Create(version, index, term, config, configIndex, trans)
+	if err != nil {
+		return nil, err
+	}
+	return &notedSink{sink, func() { s.ledger.installed(configIndex, config) }}, nil
+}
+
+type notedSink struct {
+	raft.SnapshotSink
+	kept func()
+}
+
+// Close implements raft.SnapshotSink.
+func (s *notedSink) Close() error {
+	err := s.SnapshotSink.Close()
+	if err == nil {
+		s.kept()
+	}
+	return err
+}

@@ -1,0 +1,107 @@
+package cluster
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// watchdog times the calls into the store. A disk that hangs would otherwise leave
+// a leader that still sends heartbeats and commits nothing. (Source: DESIGN.md,
+// section 5: a hung disk keeps heartbeating.)
+type watchdog struct {
+	slow, dead time.Duration
+	fatal      func(error)
+	onSlow     func(what string, since time.Duration)
+	slowNow    atomic.Bool
+	quit       chan struct{}
+	done       chan struct{}
+
+	mu    sync.Mutex // guards calls
+	next  uint64
+	calls map[uint64]storeCall
+}
+
+type storeCall struct {
+	what  string
+	since time.Time
+}
+
+// newWatchdog watches until close. A zero dead time watches nothing.
+func newWatchdog(slow, dead time.Duration, onSlow func(string, time.Duration), fatal func(error)) *watchdog {
+	w := &watchdog{slow: slow, dead: dead, onSlow: onSlow, fatal: fatal, quit: make(chan struct{}), done: make(chan struct{}), calls: map[uint64]storeCall{}}
+	if dead == 0 {
+		close(w.done)
+		return w
+	}
+	go w.run()
+	return w
+}
+
+// begin notes that a call starts; the function it returns, that it has ended.
+func (w *watchdog) begin(what string) func() {
+	if w == nil || w.dead == 0 {
+		return func() {}
+	}
+	w.mu.Lock()
+	w.next++
+	id := w.next
+	w.calls[id] = storeCall{what, time.Now()}
+	w.mu.Unlock()
+	return func() {
+		w.mu.Lock()
+		delete(w.calls, id)
+		w.mu.Unlock()
+	}
+}
+
+// hung reports whether a call has been under way for longer than the slow time:
+// the node then neither leads nor answers other servers.
+func (w *watchdog) hung() bool { return w != nil && w.slowNow.Load() }
+
+func (w *watchdog) run() {
+	defer close(w.done)
+	tick := time.NewTicker(min(w.slow, w.dead) / 8)
+	defer tick.Stop()
+	for {
+		select {
+		case <-w.quit:
+			return
+		case <-tick.C:
+		}
+		oldest, what := w.oldest()
+		slow := oldest > w.slow
+		if slow && !w.slowNow.Load() {
+			w.onSlow(what, oldest)
+		}
+		w.slowNow.Store(slow)
+		if oldest > w.dead {
+			w.fatal(fmt.Errorf("the disk does not answer: %q has been under way for %s; this node ends so that others go on", what, oldest.Round(time.Millisecond)))
+			return
+		}
+	}
+}
+
+func (w *watchdog) oldest() (time.Duration, string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var longest time.Duration
+	what := ""
+	now := time.Now()
+	for _, c := range w.calls {
+		if d := now.Sub(c.since); d > longest {
+			longest, what = d, c.what
+		}
+	}
+	return longest, what
+}
+
+func (w *watchdog) close() {
+	select {
+	case <-w.quit:
+	default:
+		close(w.quit)
+	}
+	<-w.done
+}

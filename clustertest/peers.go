@@ -1,0 +1,53 @@
+package clustertest
+
+import (
+	"context"
+
+	"github.com/rota-sched/rota/cluster"
+)
+
+// peers is a node's HTTP client: calls go straight to the other node's handlers,
+// if the network lets the request and then the answer through.
+type peers struct {
+	c    *Cluster
+	from int
+}
+
+func call[T any](ctx context.Context, p peers, to string, f func(*cluster.Cluster) (T, error)) (T, error) {
+	var none T
+	owner, ok := p.c.Net.ownerOf(to)
+	if !ok {
+		return none, errRefused
+	}
+	if err := p.c.Net.pass(ctx, p.from, owner); err != nil {
+		return none, err
+	}
+	node := p.c.door(owner, to)
+	if node == nil {
+		return none, errRefused
+	}
+	v, err := f(node)
+	if cutErr := p.c.Net.pass(ctx, owner, p.from); cutErr != nil {
+		return none, cutErr
+	}
+	if p.c.door(owner, to) != node {
+		return none, errRefused // its process died before it could answer
+	}
+	return v, err
+}
+
+func (p peers) Probe(ctx context.Context, to string) (cluster.ProbeReply, error) {
+	return call(ctx, p, to, func(c *cluster.Cluster) (cluster.ProbeReply, error) { return c.HandleProbe(ctx) })
+}
+
+func (p peers) Join(ctx context.Context, to string, req cluster.JoinRequest) (cluster.JoinReply, error) {
+	return call(ctx, p, to, func(c *cluster.Cluster) (cluster.JoinReply, error) { return c.HandleJoin(ctx, req) })
+}
+
+func (p peers) Accept(ctx context.Context, to string, req cluster.AcceptRequest) (cluster.AcceptReply, error) {
+	return call(ctx, p, to, func(c *cluster.Cluster) (cluster.AcceptReply, error) { return c.HandleAccept(ctx, req) })
+}
+
+func (p peers) Forward(ctx context.Context, to string, body []byte) ([]byte, error) {
+	return call(ctx, p, to, func(c *cluster.Cluster) ([]byte, error) { return c.HandleForward(ctx, body) })
+}

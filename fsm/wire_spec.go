@@ -1,0 +1,102 @@
+package fsm
+
+import (
+	"encoding/binary"
+
+	"github.com/rota-sched/rota"
+)
+
+// minSpecBytes is the length of the shortest encoded spec.
+const minSpecBytes = 20
+
+func appendSpec(b []byte, s *rota.TaskSpec) []byte {
+	b = appendInt(appendText(appendText(b, s.Type), s.Driver), s.Priority)
+	b = appendPairs(appendTexts(b, s.Command), s.Env)
+	b = appendBytes(appendText(b, s.Workdir), s.Input)
+	b = appendResources(appendText(b, s.Output), &s.Resources)
+	b = appendTexts(b, s.Capabilities)
+	b = binary.AppendUvarint(b, uint64(len(s.Constraints)))
+	for i := range s.Constraints {
+		c := &s.Constraints[i]
+		b = appendTexts(appendText(appendText(b, c.Attribute), c.Operator), c.Values)
+	}
+	b = appendRetry(b, &s.Retry)
+	b = appendInt(appendInt(appendInt(b, s.Timeouts.ScheduleToStart), s.Timeouts.StartToClose), s.Timeouts.ScheduleToClose)
+	b = appendInt(appendText(b, s.Stop.Signal), s.Stop.Grace)
+	b = appendBool(appendText(b, s.Rerun), s.AllowFailure)
+	return appendTexts(b, s.Late)
+}
+
+func (r *reader) spec() *rota.TaskSpec {
+	return &rota.TaskSpec{
+		Type: r.text(), Driver: rota.Driver(r.text()), Priority: r.int(),
+		Command: texts[string](r), Env: r.pairs(),
+		Workdir: r.text(), Input: r.json(),
+		Output: rota.OutputType(r.text()), Resources: r.resources(),
+		Capabilities: texts[string](r),
+		Constraints:  list(r, 3, (*reader).constraint),
+		Retry:        r.retry(),
+		Timeouts:     rota.Timeouts{ScheduleToStart: r.duration(), StartToClose: r.duration(), ScheduleToClose: r.duration()},
+		Stop:         rota.Stop{Signal: r.text(), Grace: r.duration()},
+		Rerun:        rota.Rerun(r.text()), AllowFailure: r.bool(),
+		Late: texts[string](r),
+	}
+}
+
+func (r *reader) constraint() rota.Constraint {
+	return rota.Constraint{Attribute: r.text(), Operator: rota.Operator(r.text()), Values: texts[string](r)}
+}
+
+func appendRetry(b []byte, v *rota.Retry) []byte {
+	b = appendText(appendInt(b, v.MaxAttempts), v.Backoff)
+	b = appendInt(appendInt(appendInt(b, v.Initial), v.Max), v.MultiplierMilli)
+	b = appendBool(b, v.Jitter)
+	if v.On == nil { // unlike an empty list, the default
+		return append(b, 0)
+	}
+	b = binary.AppendUvarint(b, uint64(len(v.On))+1)
+	for _, c := range v.On {
+		b = append(b, byte(c))
+	}
+	return b
+}
+
+func (r *reader) retry() rota.Retry {
+	v := rota.Retry{
+		MaxAttempts: r.int(), Backoff: rota.Backoff(r.text()),
+		Initial: r.duration(), Max: r.duration(), MultiplierMilli: r.int64(),
+		Jitter: r.bool(),
+	}
+	n := r.uint()
+	if n == 0 || r.err != nil {
+		return v
+	}
+	if n-1 > uint64(len(r.b)) {
+		r.fail("list longer than its bytes")
+		return v
+	}
+	v.On = make([]rota.Cause, 0, n-1)
+	for range n - 1 {
+		v.On = append(v.On, rota.Cause(r.byte()))
+	}
+	return v
+}
+
+func appendSpecs(b []byte, specs []*rota.TaskSpec) []byte {
+	b = binary.AppendUvarint(b, uint64(len(specs)))
+	for _, s := range specs {
+		b = appendSpec(b, orEmpty(s))
+	}
+	return b
+}
+
+func (r *reader) specs() []*rota.TaskSpec { return list(r, minSpecBytes, (*reader).spec) }
+
+// orEmpty stands in for a missing spec, so that encoding cannot panic; the empty
+// spec names no driver and is refused.
+func orEmpty(s *rota.TaskSpec) *rota.TaskSpec {
+	if s == nil {
+		return &rota.TaskSpec{}
+	}
+	return s
+}

@@ -1,0 +1,193 @@
+package keeper
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// markKey is the environment variable by which the keeper knows its attempts'
+// processes again, where it has no better means. Its value is ID.N: the keeper's
+// random id and a number.
+const markKey = "ROTA_KEEPER"
+
+// group is everything one attempt started. Its methods may be called at the same
+// time from several goroutines.
+type group interface {
+	mark() string
+	prepare(a *syscall.SysProcAttr) // before the fork
+	started(pid int)
+	reaped() // the main process is gone
+	discard()
+	signal(sig syscall.Signal)
+	kill()
+	// empty reports that nothing of it is alive, and then gives back what it took.
+	empty() bool
+}
+
+// tree is all that a keeper started: what makes groups.
+type tree struct {
+	id     string
+	cgroup string // the keeper's own; empty: groups go by mark
+	walk   bool   // orphans come to the keeper, so that a walk finds them below it
+	last   atomic.Uint64
+
+	mu      sync.Mutex // guards all below
+	groups  map[*markGroup]bool
+	journal *os.File // of what was started, on the levels that need it; may be nil
+}
+
+func (t *tree) group() (group, error) {
+	n := strconv.FormatUint(t.last.Add(1), 10)
+	mark := t.id + "." + n
+	if t.cgroup != "" {
+		g, err := newCgroupGroup(filepath.Join(t.cgroup, n), mark)
+		if err != nil {
+			return nil, err
+		}
+		return g, nil
+	}
+	g := &markGroup{tree: t, name: mark}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.groups[g] = true
+	return g, nil
+}
+
+// openJournal begins the list of what is started, where the keeper's death is not
+// that of its tasks and no cgroup names them.
+func (t *tree) openJournal(dir string) error {
+	path := filepath.Join(dir, pidsName)
+	if t.cgroup != "" || os.Getpid() == 1 {
+		if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+			return fmt.Errorf("remove the journal of a keeper before: %w", err)
+		}
+		return nil
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("begin the journal of processes: %w", err)
+	}
+	t.journal = f
+	return nil
+}
+
+func (t *tree) note(pid int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.journal == nil {
+		return
+	}
+	if start, ok := startTime(pid); ok {
+		fmt.Fprintf(t.journal, "%d %d\n", pid, start) //nolint:errcheck // the mark is the second way to find it
+	}
+}
+
+func (t *tree) close() {
+	if t.cgroup != "" {
+		removeCgroup(t.cgroup)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.journal != nil {
+		_ = t.journal.Close()
+		_ = os.Remove(t.journal.Name())
+	}
+}
+
+// markGroup finds an attempt's processes by descent, process group, session and,
+// for orphans, by their mark. A process that drops its environment, its session
+// and its parents escapes it until no other attempt runs; the end of the session
+// gets it too.
+type markGroup struct {
+	tree *tree
+	name string
+
+	mu    sync.Mutex // guards all below
+	pid   int
+	alive bool // the main process is not reaped
+	dying bool // SIGKILL was sent
+}
+
+func (g *markGroup) mark() string { return g.name }
+
+func (g *markGroup) prepare(*syscall.SysProcAttr) {}
+
+func (g *markGroup) started(pid int) {
+	g.mu.Lock()
+	g.pid, g.alive = pid, true
+	g.mu.Unlock()
+	g.tree.note(pid)
+}
+
+func (g *markGroup) reaped() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.alive = false
+}
+
+func (g *markGroup) discard() {
+	g.tree.mu.Lock()
+	defer g.tree.mu.Unlock()
+	delete(g.tree.groups, g)
+}
+
+func (g *markGroup) main() (pid int, dying bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.pid, g.dying
+}
+
+func (g *markGroup) signal(sig syscall.Signal) {
+	pid, _ := g.main()
+	_ = syscall.Kill(-pid, sig) //nolint:errcheck // it may have ended
+	for _, p := range g.tree.members(g) {
+		if p.pgid != pid {
+			_ = syscall.Kill(p.pid, sig) //nolint:errcheck // it may have ended
+		}
+	}
+}
+
+// killRounds bounds how often a kill looks again for what was forked meanwhile;
+// emptiness is asked for again and again anyway.
+const killRounds = 5
+
+func (g *markGroup) kill() {
+	g.mu.Lock()
+	g.dying = true
+	pid := g.pid
+	g.mu.Unlock()
+	_ = syscall.Kill(-pid, syscall.SIGKILL) //nolint:errcheck // it may have ended
+	for range killRounds {
+		members := g.tree.members(g)
+		if len(members) == 0 {
+			return
+		}
+		for _, p := range members { // first hold them, so that nothing forks away
+			_ = syscall.Kill(p.pid, syscall.SIGSTOP) //nolint:errcheck // it may have ended
+		}
+		for _, p := range members {
+			_ = syscall.Kill(p.pid, syscall.SIGKILL) //nolint:errcheck // it may have ended
+		}
+	}
+}
+
+func (g *markGroup) empty() bool {
+	if len(g.tree.members(g)) == 0 {
+		g.discard()
+		return true
+	}
+	if _, dying := g.main(); dying {
+		g.kill()
+	}
+	return false
+}
+
+// subreaper makes orphans come to this process.
+func subreaper() error { return unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }

@@ -1,0 +1,83 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+
+	"github.com/rota-sched/rota"
+	"github.com/rota-sched/rota/api"
+	"github.com/rota-sched/rota/fsm"
+)
+
+// openServer makes the HTTP door.
+func (n *Node) openServer() error {
+	c := api.DefaultConfig()
+	c.ID, c.Name, c.Version, c.MaxFormat, c.Logger = n.cluster.ID(), n.cfg.Name, n.cfg.Version, fsm.DefaultLimits().MaxFormat, n.cfg.Logger
+	host, _, err := net.SplitHostPort(n.door.Addr().String())
+	if err != nil {
+		return fmt.Errorf("the HTTP door's address: %w", err)
+	}
+	ip := net.ParseIP(host)
+	c.Loopback = ip != nil && ip.IsLoopback()
+	if n.cfg.Advertise != "" {
+		c.Hosts = []string{n.cfg.Advertise}
+	}
+	deps := api.Deps{
+		State: clusterSide{n.cluster}, Duties: leaderSide{n.leader}, Calls: clusterCalls(n.cluster),
+		Credentials: n.cluster.Credentials, Ready: n.ready, Doctor: n.doctor,
+	}
+	if n.agent != nil {
+		deps.Logs = logsSide{n}
+	}
+	n.server, err = api.New(c, deps)
+	return err
+}
+
+// logsSide is what attempts wrote on this node.
+type logsSide struct{ n *Node }
+
+// Open implements api.Logs.
+func (l logsSide) Open(task rota.TaskID, attempt uint64, stream string) (io.ReadSeekCloser, error) {
+	return nil, rota.ErrNotFound
+}
+
+// Running implements api.Logs.
+func (l logsSide) Running(task rota.TaskID, attempt uint64) bool {
+	return l.n.agent.Running(task, attempt)
+}
+
+// ready says whether the node takes part in a cluster.
+func (n *Node) ready() []api.Check {
+	checks := []api.Check{{Name: "cluster", OK: true, Detail: "part of the cluster"}}
+	if err := n.cluster.Ready(); err != nil {
+		checks[0] = api.Check{Name: "cluster", Detail: err.Error()}
+	}
+	if n.agent != nil {
+		st := n.agent.Status()
+		checks = append(checks, api.Check{Name: "agent", OK: !st.Session.IsZero(), Detail: st.Phase})
+	}
+	return checks
+}
+
+// doctor looks at what tends to be wrong.
+func (n *Node) doctor(ctx context.Context) []api.Check {
+	checks := n.ready()
+	if n.keeper == nil {
+		return checks
+	}
+	c := n.keeper.Client()
+	if c == nil {
+		return append(checks, api.Check{Name: "keeper", Detail: "not connected: see the node's log and DATA/keeper"})
+	}
+	h, err := c.Hello(ctx)
+	if err != nil {
+		return append(checks, api.Check{Name: "keeper", Detail: fmt.Sprintf("does not answer: %v", err)})
+	}
+	detail := fmt.Sprintf("level %s", h.Containment.Level)
+	for _, why := range h.Containment.Why {
+		detail += "; " + why
+	}
+	return append(checks, api.Check{Name: "containment", OK: true, Detail: detail})
+}

@@ -1,0 +1,143 @@
+package scheduler
+
+import (
+	"strings"
+
+	"github.com/rota-sched/rota"
+)
+
+// host is a node as the scheduler sees it: its newest record, and what is held on
+// it once everything proposed is granted.
+type host struct {
+	index    int // in Scheduler.hosts
+	node     *rota.Node
+	held     rota.Held // of the record, and of the proposals
+	proposed []*proposal
+	// version counts what changes a class's opinion of the node; shape is the
+	// version at which what Eligible looks at may last have changed.
+	version uint64
+	shape   uint64
+	dirty   bool // record or proposals changed since held was computed
+	// session and wasUsable are what they were when version was last raised.
+	session   rota.Session
+	wasUsable bool
+	// disputed are the tasks that the state machine refused here although they fit
+	// by this very record. They wait for a newer one: two sides that disagree must
+	// not ask each other for ever.
+	disputed []*item
+}
+
+// proposal is a placement that was proposed and is neither seen nor refused yet.
+type proposal struct {
+	item *item
+	task *rota.Task // the record it was decided on
+	host *host
+	node *rota.Node // and the node's
+	hold rota.Hold
+}
+
+// precedes is the order between nodes of equal score.
+func (h *host) precedes(o *host) bool {
+	if c := strings.Compare(h.node.Name, o.node.Name); c != 0 {
+		return c < 0
+	}
+	return h.node.ID < o.node.ID
+}
+
+// hostOf finds or makes the place of a node.
+func (s *Scheduler) hostOf(n *rota.Node) *host {
+	h, ok := s.byID[n.ID]
+	if !ok {
+		h = &host{node: n, index: len(s.hosts)}
+		s.byID[n.ID] = h
+		s.hosts = append(s.hosts, h)
+	}
+	return h
+}
+
+// observeNode takes in a node's record.
+func (s *Scheduler) observeNode(n *rota.Node) {
+	h := s.hostOf(n)
+	h.node = n
+	s.soil(h)
+	for _, x := range h.disputed {
+		x.disputed = nil
+		s.enqueue(x)
+	}
+	h.disputed = nil
+}
+
+// dispute sets a task aside until the node has a newer record, or the task itself.
+func (s *Scheduler) dispute(x *item, h *host) {
+	x.disputed = h
+	h.disputed = append(h.disputed, x)
+}
+
+func (s *Scheduler) soil(h *host) {
+	if !h.dirty {
+		h.dirty = true
+		s.dirty = append(s.dirty, h)
+	}
+}
+
+// settle brings what is held up to date on all nodes that changed, and wakes the
+// parked classes that may now fit. Within an entry the parts of one change arrive
+// in pieces, so nothing is decided before.
+func (s *Scheduler) settle() {
+	for i, h := range s.dirty {
+		s.dirty[i] = nil
+		h.dirty = false
+		held := h.node.Held
+		for _, p := range h.proposed {
+			held = held.Add(&h.node.Capacity, p.hold)
+		}
+		s.touch(h, held)
+	}
+	s.dirty = s.dirty[:0]
+}
+
+// touch notes that a node is different now, and wakes what it may have room for.
+func (s *Scheduler) touch(h *host, held rota.Held) {
+	usable := h.node.Ready()
+	reshaped := h.version == 0 || h.session != h.node.Session
+	gained := usable && (reshaped || !h.wasUsable || frees(&h.node.Capacity, &h.held, &held))
+	h.version++
+	if reshaped {
+		h.shape = h.version
+	}
+	h.held, h.session, h.wasUsable = held, h.node.Session, usable
+	s.touches[s.touched%uint64(len(s.touches))] = h
+	s.touched++
+	if gained {
+		s.wake(h)
+	}
+}
+
+// wake puts those parked classes back among the heads that fit on the node.
+func (s *Scheduler) wake(h *host) {
+	for i := 0; i < len(s.parked); {
+		c := s.parked[i]
+		if !c.ranks.rate(s, c, h) {
+			i++
+			continue
+		}
+		last := len(s.parked) - 1
+		s.parked[i], s.parked[last] = s.parked[last], nil
+		s.parked = s.parked[:last]
+		c.parked = false
+		s.headChanged(c)
+	}
+}
+
+// frees reports whether less is held of anything than before.
+func frees(c *rota.Capacity, before, after *rota.Held) bool {
+	if after.CPUMilli < before.CPUMilli || after.MemoryBytes < before.MemoryBytes || after.DiskBytes < before.DiskBytes || after.Slots < before.Slots {
+		return true
+	}
+	for i := range c.GPUs {
+		if after.FreeMilli(i) > before.FreeMilli(i) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,47 @@
+package scheduler
+
+import "github.com/rota-sched/rota"
+
+// Plan decides on at most limit placements, the most urgent task first. It takes
+// them for granted from then on: until a change of the task shows that they were,
+// or Refused that they were not.
+//
+// now is the moment of the decision. The order of the queue does not depend on it
+// (see orderKey), policies to come may.
+func (s *Scheduler) Plan(now rota.Instant, limit int) []rota.NewPlacement {
+	_ = now
+	s.settle()
+	s.forget()
+	var placements []rota.NewPlacement
+	for len(placements) < limit && len(s.heads) > 0 {
+		c := s.heads[0]
+		c.ranks.follow(s, c)
+		if len(c.ranks.best) == 0 {
+			s.park(c)
+			continue
+		}
+		if p, ok := s.place(c, c.ranks.best[0]); ok {
+			placements = append(placements, p)
+		}
+	}
+	return placements
+}
+
+// place proposes the head of a class for its best candidate.
+func (s *Scheduler) place(c *class, k *candidate) (rota.NewPlacement, bool) {
+	h, x := k.host, c.queue[0]
+	grants := k.grants(x.task.Spec.Resources.GPU)
+	if rota.Fits(h.node, h.held, x.task.Spec, grants) != rota.MisfitNone {
+		c.ranks.best.remove(k.at) // the state machine would say the same
+		return rota.NewPlacement{}, false
+	}
+	p := &proposal{
+		item: x, task: x.task, host: h, node: h.node,
+		hold: rota.Hold{Task: x.task.ID, Session: h.node.Session, Resources: x.task.Spec.Resources, GPUs: grants},
+	}
+	s.dequeue(x)
+	s.proposed[x.task.ID] = p
+	h.proposed = append(h.proposed, p)
+	s.touch(h, h.held.Add(&h.node.Capacity, p.hold))
+	return rota.NewPlacement{Task: x.task.ID, Session: h.node.Session, GPUs: grants}, true
+}

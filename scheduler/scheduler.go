@@ -1,0 +1,166 @@
+package scheduler
+
+import (
+	"iter"
+	"slices"
+
+	"github.com/rota-sched/rota"
+)
+
+// Config are the scheduler's settings.
+type Config struct {
+	// SecondsPerLevel is how many seconds of waiting one level of priority is
+	// worth. Zero means 60. (Source: DESIGN.md, section 6, "Order".)
+	SecondsPerLevel int64
+	// Policy chooses among the nodes with room. Nil means BestFit.
+	Policy Policy
+}
+
+// DefaultSecondsPerLevel is what a level of priority is worth unless said
+// otherwise.
+const DefaultSecondsPerLevel = 60
+
+// State is what a scheduler is built from: a snapshot of the state machine.
+type State interface {
+	Nodes() iter.Seq[*rota.Node]
+	Queued() iter.Seq[*rota.Task]
+}
+
+// Scheduler holds the queue and the nodes. It belongs to one goroutine.
+type Scheduler struct {
+	cfg      Config
+	perLevel int64 // nanoseconds
+
+	hosts []*host // by host.index
+	byID  map[rota.NodeID]*host
+	dirty []*host
+	// touches are the nodes that changed last, the newest at touched-1, as a ring.
+	touches [1024]*host
+	touched uint64
+
+	classes map[string]*class
+	inOrder []*class // all of classes, as they were made
+	heads   heap[*class]
+	parked  []*class
+	idle    int
+	uses    uint64
+
+	items    map[rota.TaskID]*item
+	proposed map[rota.TaskID]*proposal
+
+	lastSpec  *rota.TaskSpec
+	lastClass *class
+	scratch   []byte
+	devices   []int
+}
+
+// New makes a scheduler that knows no node and no task.
+func New(cfg Config) *Scheduler {
+	if cfg.SecondsPerLevel == 0 {
+		cfg.SecondsPerLevel = DefaultSecondsPerLevel
+	}
+	if cfg.Policy == nil {
+		cfg.Policy = BestFit{}
+	}
+	return &Scheduler{
+		cfg:      cfg,
+		perLevel: cfg.SecondsPerLevel * 1_000_000_000,
+		byID:     map[rota.NodeID]*host{},
+		classes:  map[string]*class{},
+		items:    map[rota.TaskID]*item{},
+		proposed: map[rota.TaskID]*proposal{},
+	}
+}
+
+// Load takes in a snapshot. Call it once, first; Observe then takes the changes
+// that came after it.
+func (s *Scheduler) Load(st State) {
+	for n := range st.Nodes() {
+		s.observeNode(n)
+	}
+	for t := range st.Queued() {
+		s.observeTask(t)
+	}
+}
+
+// Observe takes in a change, in the order of the log. Nothing is decided before
+// the next Plan, so all changes of an entry belong before it.
+func (s *Scheduler) Observe(c *rota.Change) {
+	if c.Node != nil {
+		s.observeNode(c.Node)
+	}
+	if c.Task != nil {
+		s.observeTask(c.Task)
+	}
+}
+
+// observeTask takes in a task's record: whatever was proposed for it is decided
+// now, by the state machine or by events.
+func (s *Scheduler) observeTask(t *rota.Task) {
+	x, known := s.items[t.ID]
+	if p, ok := s.proposed[t.ID]; ok {
+		if t.Status == rota.StatusQueued {
+			p.item.task = t // still wanted; the proposal is under way
+			return
+		}
+		s.withdraw(p)
+	}
+	if t.Status != rota.StatusQueued {
+		if known {
+			s.drop(x)
+		}
+		return
+	}
+	if known {
+		s.drop(x)
+	}
+	x = &item{task: t, at: outside}
+	s.items[t.ID] = x
+	s.enqueue(x)
+}
+
+// drop forgets a task.
+func (s *Scheduler) drop(x *item) {
+	if x.at != outside {
+		s.dequeue(x)
+	}
+	if h := x.disputed; h != nil {
+		h.disputed = slices.DeleteFunc(h.disputed, func(o *item) bool { return o == x })
+	}
+	delete(s.items, x.task.ID)
+}
+
+// withdraw forgets a proposal and gives back the room it would have taken.
+func (s *Scheduler) withdraw(p *proposal) {
+	delete(s.proposed, p.hold.Task)
+	h := p.host
+	for i, o := range h.proposed {
+		if o == p {
+			last := len(h.proposed) - 1
+			h.proposed[i], h.proposed[last] = h.proposed[last], nil
+			h.proposed = h.proposed[:last]
+			break
+		}
+	}
+	s.soil(h)
+}
+
+// Refused takes back a placement that the state machine did not grant, or of
+// which it is not known whether it ever will (KindUnknown). The task goes back
+// into the queue. Call it after the changes of the entry that refused it: what
+// still looks as if it fitted then is set aside until something changes.
+func (s *Scheduler) Refused(p rota.NewPlacement, k rota.Kind) {
+	o, ok := s.proposed[p.Task]
+	if !ok || o.hold.Session != p.Session {
+		return // a change of the task has decided it
+	}
+	s.withdraw(o)
+	if k != rota.KindUnknown && o.host.node == o.node && o.item.task == o.task {
+		s.dispute(o.item, o.host)
+		return
+	}
+	s.enqueue(o.item)
+}
+
+// Queued is the number of tasks that wait for a node, those proposed included.
+func (s *Scheduler) Queued() int { return len(s.items) }

@@ -104,48 +104,51 @@ func (n *node) outcome(r agent.Ref) rota.Outcome {
 	return told.Outcomes[0]
 }
 
-func bubble(t *testing.T, f func(t *testing.T, n *node)) {
+func bubble(t *testing.T, f func(n *node)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { f(t, newNode(t)) })
+	synctest.Test(t, func(t *testing.T) {
+		t.Helper()
+		f(newNode(t))
+	})
 }
 
 func TestPlacedTaskRunsAndItsEndIsReported(t *testing.T) {
-	bubble(t, func(t *testing.T, n *node) {
+	bubble(t, func(n *node) {
 		n.boot()
 		r := n.place("a#1", 5*time.Second, 3)
 		if out := n.outcome(r); out.Cause != rota.CauseExitNonzero || out.ExitCode != 3 {
-			t.Fatalf("its outcome is %+v", out)
+			n.t.Fatalf("its outcome is %+v", out)
 		}
 		told := n.cluster.Told(r)
 		if told.Started != 1 || len(told.Outcomes) != 1 || told.Released != 1 {
-			t.Fatalf("the cluster heard %+v", told)
+			n.t.Fatalf("the cluster heard %+v", told)
 		}
 		n.eventually("forgotten by the keeper", func() bool {
-			kept, err := n.keeper.Hello(t.Context())
+			kept, err := n.keeper.Hello(n.t.Context())
 			return err == nil && len(kept.Attempts) == 0
 		})
 	})
 }
 
 func TestStopOrderEndsATask(t *testing.T) {
-	bubble(t, func(t *testing.T, n *node) {
+	bubble(t, func(n *node) {
 		n.boot()
 		r := n.place("a#1", -1, 0)
 		n.eventually("a running task", func() bool { return n.keeper.Running() == 1 })
 		n.cluster.Stop(r, rota.CauseCancelled)
 		if out := n.outcome(r); out.Cause != rota.CauseCancelled {
-			t.Fatalf("its outcome is %+v", out)
+			n.t.Fatalf("its outcome is %+v", out)
 		}
 	})
 }
 
 func TestUnknownDriverIsRefused(t *testing.T) {
-	bubble(t, func(t *testing.T, n *node) {
+	bubble(t, func(n *node) {
 		n.boot()
-		task := assignment(parseRef(t, "a#1"), "abacus", 0)
+		task := assignment(parseRef(n.t, "a#1"), "abacus", 0)
 		n.eventually("a session", func() bool { return n.cluster.Place(task) == nil })
-		if out := n.outcome(parseRef(t, "a#1")); out.Cause != rota.CauseRefused {
-			t.Fatalf("its outcome is %+v", out)
+		if out := n.outcome(parseRef(n.t, "a#1")); out.Cause != rota.CauseRefused {
+			n.t.Fatalf("its outcome is %+v", out)
 		}
 	})
 }
@@ -153,7 +156,7 @@ func TestUnknownDriverIsRefused(t *testing.T) {
 // A restarted agent adopts what its keeper still runs. (RELIABILITY.md, section 2,
 // rule 8.)
 func TestRestartedAgentAdoptsItsTasks(t *testing.T) {
-	bubble(t, func(t *testing.T, n *node) {
+	bubble(t, func(n *node) {
 		n.boot()
 		r := n.place("a#1", 10*time.Second, 0)
 		n.eventually("a running task", func() bool { return n.keeper.Running() == 1 })
@@ -162,20 +165,20 @@ func TestRestartedAgentAdoptsItsTasks(t *testing.T) {
 		time.Sleep(time.Second)
 		n.boot()
 		if out := n.outcome(r); out.Cause != rota.CauseNone {
-			t.Fatalf("its outcome is %+v", out)
+			n.t.Fatalf("its outcome is %+v", out)
 		}
 		if after, _ := n.cluster.Session(); after != before {
-			t.Fatalf("the session was %s, is %s", before, after)
+			n.t.Fatalf("the session was %s, is %s", before, after)
 		}
 		if n.keeper.Begun(r) != 1 {
-			t.Fatalf("it was started %d times", n.keeper.Begun(r))
+			n.t.Fatalf("it was started %d times", n.keeper.Begun(r))
 		}
 	})
 }
 
 // An exit that the agent before did not report is not lost with it.
 func TestExitWithoutAgentIsReportedByTheNext(t *testing.T) {
-	bubble(t, func(t *testing.T, n *node) {
+	bubble(t, func(n *node) {
 		n.boot()
 		r := n.place("a#1", 2*time.Second, 7)
 		n.eventually("a running task", func() bool { return n.keeper.Running() == 1 })
@@ -183,25 +186,25 @@ func TestExitWithoutAgentIsReportedByTheNext(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		n.boot()
 		if out := n.outcome(r); out.ExitCode != 7 {
-			t.Fatalf("its outcome is %+v", out)
+			n.t.Fatalf("its outcome is %+v", out)
 		}
 	})
 }
 
 // Rule 7: a control plane in trouble must not kill work.
 func TestLeaderlessMinuteKillsNothing(t *testing.T) {
-	bubble(t, func(t *testing.T, n *node) {
+	bubble(t, func(n *node) {
 		n.boot()
 		r := n.place("a#1", 90*time.Second, 0)
 		n.eventually("a running task", func() bool { return n.keeper.Running() == 1 })
 		n.cluster.SetLeader(false)
 		time.Sleep(time.Minute)
 		if n.keeper.Running() != 1 {
-			t.Fatalf("the task was killed: %+v", n.agent.Status())
+			n.t.Fatalf("the task was killed: %+v", n.agent.Status())
 		}
 		n.cluster.SetLeader(true)
 		if out := n.outcome(r); out.Cause != rota.CauseNone {
-			t.Fatalf("its outcome is %+v", out)
+			n.t.Fatalf("its outcome is %+v", out)
 		}
 	})
 }
@@ -209,7 +212,7 @@ func TestLeaderlessMinuteKillsNothing(t *testing.T) {
 // The leader's host vanished: one of three voters never answers, and the poll
 // waits for it.
 func TestVotersWordCountsWithoutTheVanishedOne(t *testing.T) {
-	bubble(t, func(t *testing.T, n *node) {
+	bubble(t, func(n *node) {
 		n.boot()
 		n.place("a#1", -1, 0)
 		n.eventually("a running task", func() bool { return n.keeper.Running() == 1 })
@@ -217,7 +220,7 @@ func TestVotersWordCountsWithoutTheVanishedOne(t *testing.T) {
 		n.cluster.SetLeader(false)
 		time.Sleep(time.Minute)
 		if n.keeper.Running() != 1 {
-			t.Fatalf("the task was killed: %+v", n.agent.Status())
+			n.t.Fatalf("the task was killed: %+v", n.agent.Status())
 		}
 	})
 }
@@ -225,7 +228,7 @@ func TestVotersWordCountsWithoutTheVanishedOne(t *testing.T) {
 // Rules 2 and 3: cut off from everybody, the keeper has ended everything before
 // the deadline, which counts from the last renewal that was sent and answered.
 func TestCutOffNodeEndsItsTasksInTime(t *testing.T) {
-	bubble(t, func(t *testing.T, n *node) {
+	bubble(t, func(n *node) {
 		n.boot()
 		r := n.place("a#1", -1, 0)
 		n.eventually("a running task", func() bool { return n.keeper.Running() == 1 })
@@ -234,107 +237,107 @@ func TestCutOffNodeEndsItsTasksInTime(t *testing.T) {
 		cut := n.keeper.Clock()
 		deadline := n.keeper.Lease().Deadline
 		if left := deadline.Sub(cut); left > 10*time.Second {
-			t.Fatalf("cut off, the lease still lasts %v", left)
+			n.t.Fatalf("cut off, the lease still lasts %v", left)
 		}
 		n.eventually("its end", func() bool { return n.keeper.Running() == 0 })
 		if now := n.keeper.Clock(); now > deadline {
-			t.Fatalf("killed %v after the deadline", now.Sub(deadline))
+			n.t.Fatalf("killed %v after the deadline", now.Sub(deadline))
 		}
 		n.cluster.Expire()
 		n.cluster.SetCutOff(false)
 		n.eventually("a new session", func() bool { s, _ := n.cluster.Session(); return s.Counter == 2 })
 		if told := n.cluster.Told(r); len(told.Outcomes) != 0 {
-			t.Fatalf("a task that was killed with its session reported %+v", told)
+			n.t.Fatalf("a task that was killed with its session reported %+v", told)
 		}
 		if out := n.outcome(n.place("a#2", time.Second, 0)); out.Cause != rota.CauseNone {
-			t.Fatalf("the next attempt ended with %+v", out)
+			n.t.Fatalf("the next attempt ended with %+v", out)
 		}
 	})
 }
 
 func TestExpiredSessionEndsItsTasksBeforeTheNext(t *testing.T) {
-	bubble(t, func(t *testing.T, n *node) {
+	bubble(t, func(n *node) {
 		n.boot()
 		n.place("a#1", -1, 0)
 		n.eventually("a running task", func() bool { return n.keeper.Running() == 1 })
 		n.cluster.Expire()
 		n.eventually("a new session", func() bool { s, _ := n.cluster.Session(); return s.Counter == 2 })
 		if n.keeper.Running() != 0 {
-			t.Fatal("the new session began while the old one's task runs")
+			n.t.Fatal("the new session began while the old one's task runs")
 		}
 	})
 }
 
 func TestDeadKeeperIsAnotherSession(t *testing.T) {
-	bubble(t, func(t *testing.T, n *node) {
+	bubble(t, func(n *node) {
 		n.boot()
 		n.place("a#1", -1, 0)
 		n.eventually("a running task", func() bool { return n.keeper.Running() == 1 })
 		n.keeper.Die()
 		n.eventually("a new session", func() bool { s, _ := n.cluster.Session(); return s.Counter == 2 })
 		if out := n.outcome(n.place("a#2", time.Second, 0)); out.Cause != rota.CauseNone {
-			t.Fatalf("the next attempt ended with %+v", out)
+			n.t.Fatalf("the next attempt ended with %+v", out)
 		}
 	})
 }
 
 func TestSilentKeeperIsKilled(t *testing.T) {
-	bubble(t, func(t *testing.T, n *node) {
+	bubble(t, func(n *node) {
 		n.boot()
 		n.place("a#1", -1, 0)
 		n.eventually("a running task", func() bool { return n.keeper.Running() == 1 })
 		n.keeper.Silence()
 		n.eventually("a new session", func() bool { s, _ := n.cluster.Session(); return s.Counter == 2 })
 		if n.keeper.Running() != 0 {
-			t.Fatal("its task runs on")
+			n.t.Fatal("its task runs on")
 		}
 	})
 }
 
 func TestPlannedStopLeavesTasksToTheKeeper(t *testing.T) {
-	bubble(t, func(t *testing.T, n *node) {
+	bubble(t, func(n *node) {
 		n.boot()
 		r := n.place("a#1", 4*time.Second, 0)
 		n.eventually("a running task", func() bool { return n.keeper.Running() == 1 })
-		n.agent.Leave(t.Context(), false)
+		n.agent.Leave(n.t.Context(), false)
 		if err := <-n.ended; err != nil {
-			t.Fatalf("a planned stop ended with %v", err)
+			n.t.Fatalf("a planned stop ended with %v", err)
 		}
 		if n.keeper.Running() != 1 {
-			t.Fatal("the task did not go on")
+			n.t.Fatal("the task did not go on")
 		}
 		n.boot()
 		if out := n.outcome(r); out.Cause != rota.CauseNone {
-			t.Fatalf("its outcome is %+v", out)
+			n.t.Fatalf("its outcome is %+v", out)
 		}
 	})
 }
 
 func TestPlannedStopWithoutTasksGivesTheSessionBack(t *testing.T) {
-	bubble(t, func(t *testing.T, n *node) {
+	bubble(t, func(n *node) {
 		n.boot()
 		n.outcome(n.place("a#1", time.Second, 0))
-		n.agent.Leave(t.Context(), false)
+		n.agent.Leave(n.t.Context(), false)
 		if err := <-n.ended; err != nil {
-			t.Fatalf("a planned stop ended with %v", err)
+			n.t.Fatalf("a planned stop ended with %v", err)
 		}
 		if s, left := n.cluster.Session(); !s.IsZero() || !left {
-			t.Fatalf("session %s, left %t", s, left)
+			n.t.Fatalf("session %s, left %t", s, left)
 		}
 	})
 }
 
 func TestSecondSignalStopsTheTasks(t *testing.T) {
-	bubble(t, func(t *testing.T, n *node) {
+	bubble(t, func(n *node) {
 		n.boot()
 		n.place("a#1", -1, 0)
 		n.eventually("a running task", func() bool { return n.keeper.Running() == 1 })
-		n.agent.Leave(t.Context(), true)
+		n.agent.Leave(n.t.Context(), true)
 		if err := <-n.ended; err != nil {
-			t.Fatalf("a planned stop ended with %v", err)
+			n.t.Fatalf("a planned stop ended with %v", err)
 		}
 		if s, left := n.cluster.Session(); n.keeper.Running() != 0 || !s.IsZero() || !left {
-			t.Fatalf("%d tasks run, session %s, left %t", n.keeper.Running(), s, left)
+			n.t.Fatalf("%d tasks run, session %s, left %t", n.keeper.Running(), s, left)
 		}
 	})
 }
@@ -342,7 +345,7 @@ func TestSecondSignalStopsTheTasks(t *testing.T) {
 // A goal of 30,000 no-op tasks a second rules out a call, or a goroutine, for
 // each: they travel by the hundred. (Here only that all arrive, once.)
 func TestThousandsOfNoopsAreReportedOnce(t *testing.T) {
-	bubble(t, func(t *testing.T, n *node) {
+	bubble(t, func(n *node) {
 		n.boot()
 		const count = 5000
 		tasks := make([]rota.Assignment, count)
@@ -356,12 +359,12 @@ func TestThousandsOfNoopsAreReportedOnce(t *testing.T) {
 			r := agent.Ref{Task: task.Task, Fence: task.Fence}
 			n.outcome(r)
 			if told := n.cluster.Told(r); told.Started != 1 || len(told.Outcomes) != 1 || told.Released != 1 {
-				t.Fatalf("of %s the cluster heard %+v", task.Task, told)
+				n.t.Fatalf("of %s the cluster heard %+v", task.Task, told)
 			}
 		}
 		// Ten reports of 512 and some small ones in between, 5 ms each.
 		if took := time.Since(began); took > 200*time.Millisecond {
-			t.Fatalf("reporting took %v of the bubble's time", took)
+			n.t.Fatalf("reporting took %v of the bubble's time", took)
 		}
 	})
 }
@@ -380,7 +383,7 @@ func BenchmarkNoop(b *testing.B) {
 	}
 	ctx, cancel := context.WithCancel(b.Context())
 	var wg sync.WaitGroup
-	wg.Go(func() { _ = a.Run(ctx) }) //nolint:errcheck // ends with ctx
+	wg.Go(func() { _ = a.Run(ctx) })
 	defer wg.Wait()
 	defer cancel()
 	for cluster.Place() != nil {

@@ -68,6 +68,10 @@ func (c *Core) adopt(k KeptAttempt, t Task, s rota.Session) {
 
 // startPending hands what waits to the drivers, if the lease covers it.
 func (c *Core) startPending(now BootTime) {
+	if now < c.startAt {
+		return
+	}
+	c.startAt = 0
 	if len(c.pending) == 0 || c.leave.wanted || !c.covered(now) {
 		return
 	}
@@ -104,7 +108,7 @@ func (c *Core) startedRef(ref Ref, now BootTime) {
 }
 
 // notStarted puts an attempt back that the lease did not cover.
-func (c *Core) notStarted(ref Ref) {
+func (c *Core) notStarted(ref Ref, now BootTime) {
 	a := c.attempts[ref]
 	if a == nil || a.state != attemptStarting {
 		return
@@ -113,6 +117,7 @@ func (c *Core) notStarted(ref Ref) {
 	if a.stop == rota.CauseNone && c.phase == phaseHeld {
 		a.state = attemptPending
 		c.pending = append(c.pending, ref)
+		c.startAt = now.Add(backoffFirst)
 		return
 	}
 	c.giveBack(a)
@@ -229,10 +234,14 @@ func (c *Core) lostRef(ref Ref, now BootTime) {
 	}
 	a.state = attemptEnded
 	c.live--
-	if c.phase == phaseHeld {
-		c.warn("lost an attempt", "task", ref.Task.String(), "attempt", ref.Fence.Attempt())
-		c.keeperGone(now)
+	if c.greetAgain || c.phase != phaseHeld && c.phase != phaseClear {
+		return // that keeper has gone already
 	}
+	c.warn("lost an attempt", "task", ref.Task.String(), "attempt", ref.Fence.Attempt())
+	if c.phase == phaseClear {
+		c.do(KillKeeper{})
+	}
+	c.keeperGone(now)
 }
 
 // enforceTimeouts stops what runs longer than it may.

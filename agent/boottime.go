@@ -16,7 +16,7 @@ type BootTime int64
 func Now() BootTime {
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
-		panic("agent: CLOCK_BOOTTIME cannot be read: " + err.Error()) // every Linux since 2.6.39 has it
+		panic("agent: CLOCK_BOOTTIME cannot be read: " + err.Error()) //nolint:forbidigo // every Linux since 2.6.39 has it
 	}
 	return BootTime(ts.Nano())
 }

@@ -49,10 +49,10 @@ func (a *Agent) carryOut(ctx context.Context, act Action) {
 // call carries out an action that asks somebody, and posts the answer.
 func (a *Agent) call(ctx context.Context, act Action) {
 	limit := a.cfg.Call
-	switch act.(type) {
-	case Renew:
+	if _, ok := act.(Renew); ok {
 		limit = a.core.RenewTimeout()
-	case Poll:
+	}
+	if _, ok := act.(Poll); ok {
 		// A server that does not answer takes all the time that there is, and a poll
 		// over Times.Poll counts nothing.
 		limit = a.cfg.Core.Times.Poll * 3 / 4

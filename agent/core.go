@@ -45,7 +45,7 @@ const (
 	phaseDone
 )
 
-var phaseNames = [...]string{"new", "greet", "clear", "register", "held", "done"}
+var phaseNames = [...]string{"new", "greet", "clear", "register", "held", "done"} //nolint:gochecknoglobals // a table
 
 func (p phase) String() string { return phaseNames[p] }
 
@@ -60,6 +60,7 @@ type Core struct {
 	views    viewState
 	attempts map[Ref]*attempt // all of this session, until they can never be placed again
 	pending  []Ref            // not yet handed to a driver, in order
+	startAt  BootTime         // before it nothing is handed out: the keeper has just refused
 	live     int              // attempts with a driver
 	started  []due            // whose start is to be reported by itself, in order of time
 	timeouts dueHeap
@@ -116,7 +117,7 @@ func (c *Core) take(ev Event, now BootTime) {
 	case Started:
 		c.startedRef(e.Ref, now)
 	case NotStarted:
-		c.notStarted(e.Ref)
+		c.notStarted(e.Ref, now)
 	case Ended:
 		c.ended(e)
 	case Reaped:
@@ -181,6 +182,7 @@ func (c *Core) Wake() BootTime {
 		soonest(c.lease.end().Add(-c.cfg.Times.Kill))
 		soonest(c.views.retryAt)
 		soonest(c.timeouts.next())
+		soonest(c.startAt)
 	}
 	if len(c.started) > 0 {
 		soonest(c.started[0].at)
@@ -215,6 +217,4 @@ func (c *Core) warn(text string, pairs ...any) { c.do(Say{Warn: true, Text: text
 func (c *Core) outlives(d rota.Driver) bool { return slices.Contains(c.cfg.Outlive, d) }
 
 // longer doubles a backoff within its bounds.
-func longer(b, first, most time.Duration) time.Duration {
-	return min(max(2*b, first), most)
-}
+func longer(b time.Duration) time.Duration { return min(max(2*b, backoffFirst), backoffMost) }

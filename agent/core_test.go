@@ -20,6 +20,7 @@ import (
 // since the machine's boot; -rewrite writes the answers anew.
 func TestStories(t *testing.T) {
 	datadriven.Walk(t, "testdata/core", func(t *testing.T, path string) {
+		t.Helper()
 		s := newStory()
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			t.Helper()
@@ -239,7 +240,7 @@ func show(act agent.Action) string {
 	case agent.StartTask:
 		return fmt.Sprintf("start %s before=%s", name(a.Assignment.Task, a.Assignment.Fence), since(a.Before))
 	case agent.AdoptTask:
-		return "adopt " + name(a.Task.Assignment.Task, a.Task.Fence)
+		return "adopt " + name(a.Task.Task, a.Task.Fence)
 	case agent.StopTask:
 		return fmt.Sprintf("stop %s cause=%s grace=%s", name(a.Ref.Task, a.Ref.Fence), a.Cause, a.How.Grace)
 	case agent.SendReport:

@@ -118,7 +118,7 @@ func TestNameThatIsNoDirectoryIsRefused(t *testing.T) {
 	d := &only{handle: Finished{}}
 	a := shell(d)
 	task := aTask()
-	task.Assignment.Task.Key = "../../etc"
+	task.Task.Key = "../../etc"
 	a.start(t.Context(), &start{task: task, before: BootTime(2 * time.Hour)})
 	if e, ok := (<-a.events).(Ended); !ok || e.Outcome.Cause != rota.CauseRefused || d.calls != 0 {
 		t.Fatalf("the core hears %#v", e)

@@ -49,7 +49,7 @@ func (r Ref) compare(o Ref) int {
 }
 
 // Ref names the attempt.
-func (t *Task) Ref() Ref { return Ref{Task: t.Assignment.Task, Fence: t.Fence} }
+func (t *Task) Ref() Ref { return Ref{Task: t.Task, Fence: t.Fence} }
 
 // Driver executes attempts of one kind. Its methods are called from several
 // goroutines. A new one passes agenttest.Exercise.

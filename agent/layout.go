@@ -49,14 +49,14 @@ const recordVersion = 1
 // it starts anything.
 func (t *Task) Prepare() error {
 	if err := os.MkdirAll(t.Dir, 0o700); err != nil {
-		return fmt.Errorf("make the directory of attempt %s#%d: %w", t.Assignment.Task, t.Fence.Attempt(), err)
+		return fmt.Errorf("make the directory of attempt %s#%d: %w", t.Task, t.Fence.Attempt(), err)
 	}
 	b, err := json.Marshal(record{Version: recordVersion, Task: *t})
 	if err != nil {
-		return fmt.Errorf("record attempt %s#%d: %w", t.Assignment.Task, t.Fence.Attempt(), err)
+		return fmt.Errorf("record attempt %s#%d: %w", t.Task, t.Fence.Attempt(), err)
 	}
 	if err := os.WriteFile(filepath.Join(t.Dir, FileRecord), b, 0o600); err != nil {
-		return fmt.Errorf("record attempt %s#%d: %w", t.Assignment.Task, t.Fence.Attempt(), err)
+		return fmt.Errorf("record attempt %s#%d: %w", t.Task, t.Fence.Attempt(), err)
 	}
 	return nil
 }

@@ -166,7 +166,7 @@ func (r *logReader) next() error {
 	}
 	for i, f := range files {
 		last := i == len(files)-1
-		if r.at >= f.offset+f.size && !(last && r.at == f.offset+f.size) {
+		if r.at > f.offset+f.size || r.at == f.offset+f.size && !last {
 			continue
 		}
 		file, err := r.dir.Open(f.name)
@@ -213,7 +213,7 @@ func (r *logReader) Seek(offset int64, whence int) (int64, error) {
 
 func (r *logReader) close() {
 	if r.file != nil {
-		_ = r.file.Close() //nolint:errcheck // only read from
+		_ = r.file.Close()
 		r.file = nil
 	}
 }

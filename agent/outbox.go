@@ -95,7 +95,7 @@ func (c *Core) reported(e Reported, now BootTime) {
 }
 
 func (c *Core) reportLater(now BootTime) {
-	c.out.backoff = longer(c.out.backoff, backoffFirst, backoffMost)
+	c.out.backoff = longer(c.out.backoff)
 	c.out.retryAt = now.Add(c.out.backoff)
 }
 

@@ -18,7 +18,7 @@ func (h dueHeap) Less(i, j int) bool {
 func (h dueHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
 
 // Push implements heap.Interface.
-func (h *dueHeap) Push(x any) { *h = append(*h, x.(due)) } //nolint:errcheck,forcetypeassert // only push calls it
+func (h *dueHeap) Push(x any) { *h = append(*h, x.(due)) } //nolint:forcetypeassert // only push calls it
 
 // Pop implements heap.Interface.
 func (h *dueHeap) Pop() any {

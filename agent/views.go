@@ -47,7 +47,7 @@ func (c *Core) streamEnded(e StreamEnded, now BootTime) {
 	if c.phase != phaseHeld || e.Stream != v.open {
 		return
 	}
-	v.backoff = longer(v.backoff, backoffFirst, backoffMost)
+	v.backoff = longer(v.backoff)
 	v.open, v.full, v.retryAt = 0, false, now.Add(v.backoff)
 	if v.backoff == backoffMost {
 		c.warn("no stream of placements", "error", e.Err)

@@ -62,6 +62,7 @@ func Exercise(t *testing.T, s Subject) {
 }
 
 func hasAName(t *testing.T, s Subject) {
+	t.Helper()
 	if s.Driver.Name() == "" {
 		t.Fatal("the driver has no name")
 	}
@@ -71,6 +72,7 @@ func hasAName(t *testing.T, s Subject) {
 }
 
 func endsByItself(t *testing.T, s Subject) {
+	t.Helper()
 	h := start(t, s.Driver, s.Quick(t))
 	if out := wait(t, h); out.Cause != rota.CauseNone || out.ExitCode != 0 {
 		t.Fatalf("a task that ends well gave %+v", out)
@@ -78,6 +80,7 @@ func endsByItself(t *testing.T, s Subject) {
 }
 
 func manyAtOnce(t *testing.T, s Subject) {
+	t.Helper()
 	const n = 20
 	tasks := make([]agent.Task, n)
 	for i := range tasks {
@@ -102,6 +105,7 @@ func manyAtOnce(t *testing.T, s Subject) {
 }
 
 func adoptsNothingUnknown(t *testing.T, s Subject) {
+	t.Helper()
 	_, err := s.Driver.Adopt(t.Context(), s.Quick(t), Quiet{})
 	if !errors.Is(err, agent.ErrLost) {
 		t.Fatalf("adopting an attempt that never was gave %v, want ErrLost", err)
@@ -109,6 +113,7 @@ func adoptsNothingUnknown(t *testing.T, s Subject) {
 }
 
 func refusesWithACause(t *testing.T, s Subject) {
+	t.Helper()
 	h, err := s.Driver.Start(t.Context(), s.Refused(t), Quiet{})
 	var out rota.Outcome
 	if err != nil {
@@ -125,6 +130,7 @@ func refusesWithACause(t *testing.T, s Subject) {
 }
 
 func outlivesItsStart(t *testing.T, s Subject) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	h, err := s.Driver.Start(ctx, s.Endless(t), Quiet{})
 	if err != nil {
@@ -137,6 +143,7 @@ func outlivesItsStart(t *testing.T, s Subject) {
 }
 
 func waitEndsWithContext(t *testing.T, s Subject) {
+	t.Helper()
 	h := start(t, s.Driver, s.Endless(t))
 	stillRuns(t, h)
 	stop(t, h, rota.CauseCancelled)
@@ -146,6 +153,7 @@ func waitEndsWithContext(t *testing.T, s Subject) {
 }
 
 func stopGivesItsCause(t *testing.T, s Subject) {
+	t.Helper()
 	for _, cause := range []rota.Cause{rota.CauseTimeoutRun, rota.CausePreempted} {
 		h := start(t, s.Driver, s.Endless(t))
 		began := time.Now()
@@ -161,6 +169,7 @@ func stopGivesItsCause(t *testing.T, s Subject) {
 }
 
 func stopsTwice(t *testing.T, s Subject) {
+	t.Helper()
 	h := start(t, s.Driver, s.Endless(t))
 	stop(t, h, rota.CauseCancelled)
 	stop(t, h, rota.CauseTimeoutRun)
@@ -170,12 +179,14 @@ func stopsTwice(t *testing.T, s Subject) {
 }
 
 func stopAfterTheEnd(t *testing.T, s Subject) {
+	t.Helper()
 	h := start(t, s.Driver, s.Quick(t))
 	wait(t, h)
 	stop(t, h, rota.CauseCancelled)
 }
 
 func killsTheStubborn(t *testing.T, s Subject) {
+	t.Helper()
 	h := start(t, s.Driver, s.Stubborn(t))
 	began := time.Now()
 	how := rota.Stop{Signal: "SIGTERM", Grace: 200 * time.Millisecond}
@@ -192,6 +203,7 @@ func killsTheStubborn(t *testing.T, s Subject) {
 }
 
 func nextAgentAdopts(t *testing.T, s Subject) {
+	t.Helper()
 	task := s.Endless(t)
 	start(t, s.Driver, task)
 	next := s.Again(t)
@@ -214,7 +226,7 @@ func start(t *testing.T, d agent.Driver, task agent.Task) agent.Handle {
 	defer cancel()
 	h, err := d.Start(ctx, task, Quiet{})
 	if err != nil {
-		t.Fatalf("start %s: %v", task.Assignment.Task, err)
+		t.Fatalf("start %s: %v", task.Task, err)
 	}
 	return h
 }

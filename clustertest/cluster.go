@@ -148,6 +148,29 @@ func (c *Cluster) Move(i int) {
 	c.nodes[i].shift++
 }
 
+// Retarget has a node ask others, where they are now, at its next start.
+func (c *Cluster) Retarget(i int, others ...int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := c.nodes[i]
+	n.join = nil
+	for _, j := range others {
+		n.join = append(n.join, fmt.Sprintf("10.0.%d.%d:8420", c.nodes[j].shift, j+1))
+	}
+}
+
+// OnOpen is Options.Open for nodes started from now on.
+func (c *Cluster) OnOpen(f func(int, *cluster.Cluster)) { c.opts.Open = f }
+
+// Buried notes that a node's Run has ended by itself, once its error was read from
+// Done.
+func (c *Cluster) Buried(i int) {
+	n := c.node(i)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n.c, n.cancel = nil, nil
+}
+
 // memory is a log that survives the death of its node.
 func (n *node) memory() cluster.Stores {
 	if n.stores.Log == nil {

@@ -18,7 +18,7 @@ type Network struct {
 
 	mu      sync.Mutex // guards what follows
 	cut     map[line]bool
-	dead    map[int]bool // says nothing to anybody
+	dead    map[int]bool  // says nothing to anybody
 	changed chan struct{} // closed and made anew when a line changes
 	owner   map[string]int
 	raft    map[string]*listener

@@ -138,7 +138,7 @@ func (a *app) lostSight(err error, id rota.RunID) error {
 // detach leaves the run alone; on a terminal it offers to cancel it.
 func (a *app) detach(ctx context.Context, client *api.Client, id rota.RunID, signals <-chan os.Signal) error {
 	a.note("detached: run %s goes on", id)
-	a.hint("attach again with `rota runs wait %s`, end it with `rota runs cancel %s`", id, id)
+	a.hint("attach again with `rota runs wait %s`\nend it with `rota runs cancel %s`", id, id)
 	if !a.err.terminal || !isTerminal(a.Stdin) {
 		return &quietExit{exitInterrupted}
 	}
@@ -221,10 +221,13 @@ func (a *app) mourn(ctx context.Context, client *api.Client, run *api.RunView, o
 		return
 	}
 	a.err.line(a.err.paint(inkRed, "error:") + " " + a.err.paint(inkBold, fmt.Sprintf("run %s %s", run.ID, pastOf(run.Status))) + reasonSuffix(run.Reason))
-	shown := 0
+	shown, first := 0, ""
 	for _, t := range run.Tasks {
 		if t.Status != rota.StatusDeadLettered {
 			continue
+		}
+		if first == "" {
+			first = shellWords([]string{string(run.ID) + "/" + string(t.Key)})
 		}
 		if shown++; shown > mournTasks {
 			a.err.line(fmt.Sprintf("  ... and more: `rota runs show %s`", run.ID))
@@ -243,7 +246,7 @@ func (a *app) mourn(ctx context.Context, client *api.Client, run *api.RunView, o
 	case run.Status == rota.RunPaused:
 		a.hint("see why with `rota runs show %s`", run.ID)
 	case shown > 0:
-		a.hint("`rota task show %s/KEY` has its attempts, `rota task logs %s/KEY` all that it wrote", run.ID, run.ID)
+		a.hint("all that it wrote: `rota task logs %s`", first)
 	}
 }
 

@@ -51,12 +51,18 @@ func ParseGPUSpec(s string) (GPUSpec, error) {
 	return spec, nil
 }
 
-var sizeUnits = []struct {
+var sizeUnits = []struct { //nolint:gochecknoglobals // a table
 	name  string
 	bytes uint64
 }{
-	{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10},
-	{"TB", 1e12}, {"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3},
+	{"TiB", 1 << 40},
+	{"GiB", 1 << 30},
+	{"MiB", 1 << 20},
+	{"KiB", 1 << 10},
+	{"TB", 1e12},
+	{"GB", 1e9},
+	{"MB", 1e6},
+	{"kB", 1e3},
 }
 
 // parseSize reads a size as job files write it: an integer or decimal with a unit.

@@ -31,7 +31,7 @@ func TestDeepNestingIsRefusedNotFatal(t *testing.T) {
 		"comments":    fill("locals {\na = (", "-/**/", "1)\n}"),
 		"calls":       fill("locals {\na = ", "f(", ""),
 		"plus":        short("locals {\na = 1", "+1", "\n}"),
-		"index":       short("locals {\na = b", "[c]", "\n}"),
+		"index":       short("locals {\na = [1]", "[1-1]", "\n}"),
 		"splat":       fill("locals {\na = b", "[*]", "\n}"),
 		"templates":   fill("locals {\na = ", `"${`, ""),
 		"directives":  fill("locals {\na = \"", `%{if a}`, "\""),

@@ -256,7 +256,7 @@ func (s *step) spawnable(ev SpawnAsked) (rota.Kind, string) {
 		return rota.KindUnavailable, "the lease was not renewed yet"
 	case s.now >= s.deadline.Add(-t.Kill-t.Renew):
 		return rota.KindUnavailable, fmt.Sprintf("the lease has only %v left", s.deadline.Sub(s.now).Round(time.Millisecond))
-	case ev.Ref.Fence != 0 && ev.Ref.Fence < s.noted[ev.Ref.Task]:
+	case ev.Ref.Fence != 0 && ev.Ref.Fence <= s.noted[ev.Ref.Task]:
 		return rota.KindConflict, fmt.Sprintf("fence %s of %s is not above %s, which was started before", ev.Ref.Fence, ev.Ref.Task, s.noted[ev.Ref.Task])
 	case len(s.table) >= s.cfg.MaxAttempts:
 		return rota.KindOverloaded, fmt.Sprintf("%d attempts are running or not acknowledged, the limit is %d", len(s.table), s.cfg.MaxAttempts)

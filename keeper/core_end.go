@@ -170,7 +170,7 @@ func (s *step) giveUp() bool {
 	case s.planned:
 		return s.live == 0
 	default:
-		return s.now >= s.goneAt.Add(s.cfg.Times.Adopt)
+		return false
 	}
 }
 
@@ -181,7 +181,7 @@ func (s *step) idleOver() bool {
 	case len(s.table) == 0:
 		return true
 	default:
-		return s.now >= s.goneAt.Add(s.cfg.Times.Adopt)
+		return false
 	}
 }
 

@@ -49,10 +49,6 @@ func DefaultConfig() Config {
 
 func (c *Config) hasRole(r rota.Role) bool { return slices.Contains(c.Roles, r) }
 
-// slotsPerCore is the default number of attempts at the same time. (Source:
-// JOBSPEC.md, section 2, Defaults.)
-const slotsPerCore = 16
-
 // check completes the configuration and refuses what contradicts itself.
 func (c *Config) check() error {
 	if c.Data == "" {

@@ -2,35 +2,42 @@ package node
 
 import (
 	"context"
-	"os"
-	"runtime"
-	"strings"
+	"fmt"
 
-	"golang.org/x/sys/unix"
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/rota-sched/rota"
+	"github.com/rota-sched/rota/hostinfo"
 )
 
-type facts struct {
-	OS, Arch, Kernel, BootID         string
-	CPUMilli, MemoryBytes, DiskBytes int64
-}
-
-func hostFacts(_ context.Context, cfg Config) (facts, error) {
-	f := facts{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUMilli: int64(runtime.NumCPU()) * 1000}
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
-		return f, err
+// look finds out what this machine has, and puts the devices to announce into the
+// configuration.
+func look(ctx context.Context, cfg *Config, log hclog.Logger) (hostinfo.Facts, error) {
+	facts, err := hostinfo.Detect(cfg.Data)
+	if err != nil {
+		return facts, err
 	}
-	f.Kernel = unix.ByteSliceToString(u.Release[:])
-	var si unix.Sysinfo_t
-	if err := unix.Sysinfo(&si); err != nil {
-		return f, err
+	for _, note := range facts.Notes {
+		log.Info("about this machine", "note", note)
 	}
-	f.MemoryBytes = int64(si.Totalram) * int64(si.Unit)
-	var st unix.Statfs_t
-	if err := unix.Statfs(cfg.Data, &st); err == nil {
-		f.DiskBytes = int64(st.Bavail) * st.Bsize
+	if cfg.Slots == 0 {
+		cfg.Slots = facts.Slots()
 	}
-	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	f.BootID = strings.TrimSpace(string(b))
-	return f, err
+	if !cfg.DetectGPUs || len(cfg.GPUs) > 0 {
+		return facts, nil
+	}
+	gpus, notes, err := hostinfo.GPUs(ctx, hostinfo.NvidiaSMI)
+	for _, note := range notes {
+		log.Warn("about this machine's GPUs", "note", note)
+	}
+	switch {
+	case err != nil && cfg.NeedGPUs:
+		return facts, fmt.Errorf("--gpu auto: %w", err)
+	case err != nil:
+		log.Warn("this machine's GPUs are not announced", "error", err)
+	case len(gpus) == 0 && cfg.NeedGPUs:
+		return facts, &rota.Refusal{Kind: rota.KindInvalid, Detail: "--gpu auto: nvidia-smi found no GPU here: leave the flag out, or name devices with --gpu fake:MODEL,MEMORY,COUNT"}
+	}
+	cfg.GPUs = gpus
+	return facts, nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/rota-sched/rota/api"
 	"github.com/rota-sched/rota/cluster"
 	"github.com/rota-sched/rota/fsm"
+	"github.com/rota-sched/rota/hostinfo"
 	"github.com/rota-sched/rota/keeper"
 	"github.com/rota-sched/rota/leader"
 )
@@ -36,7 +37,7 @@ type Node struct {
 	agent   *agent.Agent // nil without the role worker
 	keeper  *keeperSide
 	driver  *exec.Driver
-	host    facts
+	host    hostinfo.Facts
 	hurry   chan struct{}
 	done    chan struct{}
 }
@@ -60,10 +61,10 @@ func Open(ctx context.Context, cfg Config) (n *Node, err error) {
 	if n.door, err = listen(ctx, cfg.HTTP); err != nil {
 		return n, err
 	}
-	if n.host, err = hostFacts(ctx, cfg); err != nil {
+	if err := n.openCluster(); err != nil {
 		return n, err
 	}
-	if err := n.openCluster(); err != nil {
+	if n.host, err = look(ctx, &n.cfg, n.log); err != nil {
 		return n, err
 	}
 	if n.leader, err = leader.New(leader.DefaultConfig(cfg.Times), leader.Deps{
@@ -160,17 +161,9 @@ func (n *Node) info() rota.NodeInfo {
 		OS: n.host.OS, Arch: n.host.Arch, Kernel: n.host.Kernel, Version: n.cfg.Version, MaxFormat: fsm.DefaultLimits().MaxFormat,
 		Drivers: []rota.Driver{rota.DriverExec, rota.DriverNoop}, Capabilities: n.cfg.Capabilities, Models: n.cfg.Models, Labels: n.cfg.Labels,
 		Capacity: rota.Capacity{
-			CPUMilli: n.host.CPUMilli, MemoryBytes: n.host.MemoryBytes, DiskBytes: n.host.DiskBytes, Slots: n.slots(), GPUs: n.cfg.GPUs,
+			CPUMilli: n.host.CPUMilli, MemoryBytes: n.host.MemoryBytes, DiskBytes: n.host.DiskBytes, Slots: n.cfg.Slots, GPUs: n.cfg.GPUs,
 		},
 	}
-}
-
-// slots is how many attempts the node runs at the same time.
-func (n *Node) slots() int64 {
-	if n.cfg.Slots > 0 {
-		return n.cfg.Slots
-	}
-	return max(1, n.host.CPUMilli/1000) * slotsPerCore
 }
 
 // Close gives back what Open claimed, of a node that was not run.

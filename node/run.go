@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rota-sched/rota/agent"
 	"github.com/rota-sched/rota/cluster"
 )
 
@@ -31,6 +32,9 @@ func (n *Node) Run(ctx context.Context) error {
 	n.cluster.OnMember(func(m cluster.Member) { n.leader.Gossip(m.ID, m.State != cluster.MemberAlive) })
 	if n.agent != nil {
 		r.start("exec", func() error { return n.driver.Run(parts) })
+		r.start("retention", func() error {
+			return n.logs().Keep(parts, agent.DefaultRetention(), n.agent.Running, n.cfg.Logger)
+		})
 		r.start("agent", func() error { return n.runAgent(ctx, parts) })
 	}
 	select {

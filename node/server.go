@@ -3,10 +3,9 @@ package node
 import (
 	"context"
 	"fmt"
-	"io"
 	"net"
 
-	"github.com/rota-sched/rota"
+	"github.com/rota-sched/rota/agent"
 	"github.com/rota-sched/rota/api"
 	"github.com/rota-sched/rota/fsm"
 )
@@ -29,24 +28,19 @@ func (n *Node) openServer() error {
 		Credentials: n.cluster.Credentials, Ready: n.ready, Doctor: n.doctor,
 	}
 	if n.agent != nil {
-		deps.Logs = logsSide{n}
+		deps.Logs = logsSide{n.logs(), n.agent}
 	}
 	n.server, err = api.New(c, deps)
 	return err
 }
 
 // logsSide is what attempts wrote on this node.
-type logsSide struct{ n *Node }
-
-// Open implements api.Logs.
-func (l logsSide) Open(task rota.TaskID, attempt uint64, stream string) (io.ReadSeekCloser, error) {
-	return nil, rota.ErrNotFound
+type logsSide struct {
+	agent.Logs
+	*agent.Agent
 }
 
-// Running implements api.Logs.
-func (l logsSide) Running(task rota.TaskID, attempt uint64) bool {
-	return l.n.agent.Running(task, attempt)
-}
+func (n *Node) logs() agent.Logs { return agent.Logs{Layout: agent.Layout{Data: n.cfg.Data}} }
 
 // ready says whether the node takes part in a cluster.
 func (n *Node) ready() []api.Check {

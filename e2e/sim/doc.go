@@ -1,0 +1,9 @@
+// Package sim is a world in a box: servers with a replicated log, nodes with
+// agent, keeper and processes, a network, clocks and disks, all modelled, around
+// the very step functions that ship (leader.Core with its scheduler, agent.Core,
+// keeper.Core and the state machine). One seed is one history of kills,
+// partitions, pauses, slow disks and restarts; the same seed gives the same
+// history to the bit. The package promises that nothing but the world around the
+// cores is written twice: a decision that is made here instead of there is a
+// defect of this package. It never opens a socket, a file or a real process.
+package sim

@@ -45,13 +45,16 @@ type RenewLeases struct{ Sessions []Session }
 
 // ExpireSession takes back everything that was placed on the session, if it is
 // still current and no renewal after the log index Seen was applied. With
-// Released the node's keeper has vouched that every process has ended.
+// Released the node's keeper has vouched that every process has ended; what it
+// knows of single attempts applies first, in the same step, so that nothing is
+// placed on the dying session in between.
 type ExpireSession struct {
 	Session  Session
 	Seen     uint64
 	Term     uint64
 	Released bool
-	Left     bool // a planned stop: the node left by itself
+	Left     bool         // a planned stop: the node left by itself
+	Items    []ReportItem // only with Released
 }
 
 // MarkNode changes what the cluster thinks of a node. Nil fields stay.

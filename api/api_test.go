@@ -148,23 +148,27 @@ func TestSameKeySameRun(t *testing.T) {
 	}
 }
 
+// largeJob has a task for each of a times b, each with a spec of its own.
+func largeJob(a, b int) string {
+	return fmt.Sprintf(`
+job "large" {
+  task "work" {
+    driver = "exec"
+    matrix {
+      row    = range(%d)
+      column = range(%d)
+    }
+    command = ["echo", "${matrix.row}", "${matrix.column}", "%s"]
+  }
+}
+`, a, b, strings.Repeat("x", 200))
+}
+
 // TestTenThousandTasksTravelInPieces: a large run is proposed in operations that
 // the log takes, shows only when it is whole, and is whole after a repetition.
 func TestTenThousandTasksTravelInPieces(t *testing.T) {
 	w := newWorld(t, 1, 1)
-	var keys strings.Builder
-	for i := range 10_000 {
-		fmt.Fprintf(&keys, "%q,", fmt.Sprintf("instance-with-a-rather-long-name-%05d", i))
-	}
-	source := fmt.Sprintf(`
-job "large" {
-  task "work" {
-    driver   = "exec"
-    for_each = toset([%s])
-    command  = ["echo", each.key, "%s"]
-  }
-}
-`, keys.String(), strings.Repeat("x", 200))
+	source := largeJob(100, 100)
 	c := w.client(t, 0)
 	run, _, err := c.Submit(t.Context(), request(source), "large")
 	if err != nil {
@@ -201,19 +205,7 @@ job "large" {
 // half way, the same request sent again brings the rest.
 func TestBrokenSubmissionIsCompletedByItsRepetition(t *testing.T) {
 	w := newWorld(t, 1, 1)
-	var keys strings.Builder
-	for i := range 6000 {
-		fmt.Fprintf(&keys, "\"%d\",", i)
-	}
-	source := fmt.Sprintf(`
-job "large" {
-  task "work" {
-    driver   = "exec"
-    for_each = toset([%s])
-    command  = ["echo", each.key, "%s"]
-  }
-}
-`, keys.String(), strings.Repeat("x", 300))
+	source := largeJob(60, 100)
 	c := w.client(t, 0)
 	broken := &breaker{worldNode: w.nodes[0], after: 1}
 	w.nodes[0].server = nil

@@ -144,7 +144,7 @@ func (c *Client) try(ctx context.Context, base *url.URL, k *call, body []byte) (
 	if err != nil {
 		return result{}, err
 	}
-	resp, err := c.http.Do(req)
+	resp, err := c.http.Do(req) //nolint:bodyclose // drain closes it
 	if err != nil {
 		return result{}, err
 	}
@@ -209,8 +209,8 @@ func readProblem(address string, resp *http.Response) error {
 
 // drain lets the connection be used again.
 func drain(body io.ReadCloser) {
-	_, _ = io.CopyN(io.Discard, body, 64<<10) //nolint:errcheck // only to save the connection
-	_ = body.Close()                          //nolint:errcheck // nothing was written
+	_, _ = io.CopyN(io.Discard, body, 64<<10) // only to save the connection
+	_ = body.Close()                          // nothing was written
 }
 
 // plainCause strips the method and address that url.Error puts before a cause.

@@ -24,7 +24,7 @@ func TestEveryRouteAnswers(t *testing.T) {
 	run := w.submit(t, 0, twoTasks)
 	task := rota.TaskID{Run: run.ID, Key: "a"}
 	w.place(t, task, session)
-	w.nodes[0].write(task, 1, "hello", false)
+	w.nodes[0].write(task, "hello", false)
 	spec := `{"source":"job \"x\" {\n task \"a\" {\n driver = \"noop\"\n }\n}\n"}`
 	bodies := map[string]string{
 		"POST /v1/jobs:validate": spec, "POST /v1/jobs:plan": spec, "POST /v1/runs": spec,
@@ -79,8 +79,8 @@ func TestEveryRouteAnswers(t *testing.T) {
 			}
 		}
 	}
-	if status, _, b := raw(t, "POST", base+"/v1/runs/"+string(run.ID)+"/cancel", "", nil); status != 200 {
-		t.Errorf("cancel: %d %s", status, b)
+	if status, _, b := raw(t, "POST", base+"/v1/runs/"+string(run.ID)+"/cancel", "", nil); status != 409 {
+		t.Errorf("cancel of what has ended: %d %s", status, b)
 	}
 }
 
@@ -220,11 +220,14 @@ func TestStoppingEndsStreams(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
-	waiting := make(chan int, 1)
+	defer closed(t, resp.Body)
+	waiting := make(chan struct{})
 	go func() {
-		status, _, _ := raw(t, "GET", "http://"+ln.Addr().String()+"/v1/status?index=999999&wait=50s", "", nil)
-		waiting <- status
+		defer close(waiting)
+		resp, err := http.Get("http://" + ln.Addr().String() + "/v1/status?index=999999&wait=50s")
+		if err == nil {
+			_ = resp.Body.Close()
+		}
 	}()
 	started := time.Now()
 	cancel()
@@ -247,7 +250,7 @@ func TestTooManyAtOnceAreToldSo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
+	defer closed(t, resp.Body)
 	status, h, b := raw(t, "GET", w.nodes[0].http.URL+"/v1/events", "", nil)
 	if p := decode[api.Problem](t, b); status != 429 || p.Type != api.TypeOverloaded || h.Get("Retry-After") == "" {
 		t.Errorf("%d %+v", status, p)

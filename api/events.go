@@ -75,7 +75,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 	f.line("id", f.after)
 	f.line("data", "{}")
 	if f.flush() != nil {
-		return nil //nolint:nilerr // the reader went away
+		return nil // the reader went away
 	}
 	if err := f.follow(r.Context()); err != nil {
 		f.problem(err)
@@ -140,7 +140,7 @@ func (f *follower) follow(ctx context.Context) error {
 		}
 		if len(events) > 0 {
 			if f.flush() != nil {
-				return nil //nolint:nilerr // the reader went away
+				return nil // the reader went away
 			}
 			continue
 		}
@@ -162,7 +162,7 @@ func (f *follower) follow(ctx context.Context) error {
 			f.buf.WriteString(": alive\n")
 			f.line("id", f.after)
 			if f.flush() != nil {
-				return nil //nolint:nilerr // the reader went away
+				return nil // the reader went away
 			}
 		case <-f.s.stopping:
 			return nil

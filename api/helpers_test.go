@@ -3,6 +3,7 @@ package api_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http/httptest"
 	"sync/atomic"
 	"testing"
@@ -11,6 +12,14 @@ import (
 	"github.com/rota-sched/rota/api"
 	"github.com/rota-sched/rota/fsm"
 )
+
+// closed closes what was only read.
+func closed(t *testing.T, c io.Closer) {
+	t.Helper()
+	if err := c.Close(); err != nil {
+		t.Logf("close: %v", err)
+	}
+}
 
 func fsmBytes(c *rota.Command) []byte { return fsm.AppendCommand(nil, c) }
 

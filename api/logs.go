@@ -184,7 +184,7 @@ func (s *Server) localLog(w http.ResponseWriter, r *http.Request, l *logQuery) e
 		if n > 0 {
 			_ = c.SetWriteDeadline(time.Now().Add(s.cfg.SendWait)) // recorders have none
 			if _, err := w.Write(buf[:n]); err != nil {
-				return nil //nolint:nilerr // the reader went away
+				return nil // the reader went away
 			}
 			continue
 		}

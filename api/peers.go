@@ -109,7 +109,7 @@ func (p *Peers) send(ctx context.Context, address, method, target string, body [
 }
 
 func (p *Peers) call(ctx context.Context, address, name string, body []byte) ([]byte, error) {
-	resp, err := p.send(ctx, address, http.MethodPost, internalPrefix+name, body)
+	resp, err := p.send(ctx, address, http.MethodPost, internalPrefix+name, body) //nolint:bodyclose // drain closes it
 	if err != nil {
 		return nil, err
 	}
@@ -192,7 +192,7 @@ func (p *Peers) anyServer(ctx context.Context, f func(ctx context.Context, addre
 		if ctx.Err() != nil {
 			break
 		}
-		switch rota.KindOf(err) { //nolint:exhaustive // the others are answers
+		switch rota.KindOf(err) { // the others are answers
 		case rota.KindNone, rota.KindNoLeader, rota.KindUnavailable, rota.KindOverloaded:
 		default:
 			return err
@@ -247,15 +247,20 @@ func (p *Peers) Report(ctx context.Context, r rota.Report) ([]rota.Kind, error) 
 	return res.Items, nil
 }
 
-// Release reports the items and then ends the session, of which nothing is alive.
-// A session that is over already is no error.
+// maxReleaseItems bounds the attempts that one release speaks of; more are reported
+// before it.
+const maxReleaseItems = 256
+
+// Release ends the session, of which nothing is alive, with what is known of its
+// attempts, in one step. A session that is over already is no error.
 func (p *Peers) Release(ctx context.Context, s rota.Session, left bool, items []rota.ReportItem) error {
-	if len(items) > 0 {
-		if _, err := p.Report(ctx, rota.Report{Session: s, Items: items}); err != nil && rota.KindOf(err) != rota.KindStale {
+	for len(items) > maxReleaseItems {
+		if _, err := p.Report(ctx, rota.Report{Session: s, Items: items[:maxReleaseItems]}); err != nil && rota.KindOf(err) != rota.KindStale {
 			return fmt.Errorf("release session %s: %w", s, err)
 		}
+		items = items[maxReleaseItems:]
 	}
-	_, err := p.propose(ctx, "release", rota.ExpireSession{Session: s, Released: true, Left: left})
+	_, err := p.propose(ctx, "release", rota.ExpireSession{Session: s, Released: true, Left: left, Items: items})
 	if err != nil && rota.KindOf(err) != rota.KindStale {
 		return fmt.Errorf("release session %s: %w", s, err)
 	}
@@ -320,7 +325,7 @@ func (p *Peers) contactOf(ctx context.Context, address string) (rota.Contact, er
 	if err != nil {
 		return c, err
 	}
-	defer drain(resp.Body)
+	defer func() { _ = resp.Body.Close() }() // nothing was written
 	return c, json.NewDecoder(io.LimitReader(resp.Body, maxProblem)).Decode(&c)
 }
 
@@ -363,7 +368,7 @@ func (p *Peers) openStream(ctx context.Context, address, target string) (*ViewSt
 		v.dumb.Store(true)
 		cancel()
 	})
-	resp, err := p.send(ctx, address, http.MethodGet, target, nil)
+	resp, err := p.send(ctx, address, http.MethodGet, target, nil) //nolint:bodyclose // Close does
 	if err != nil {
 		v.silence.Stop()
 		cancel()

@@ -85,7 +85,7 @@ func TestViewsStream(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
+	defer closed(t, s)
 	v, err := s.Recv()
 	if err != nil || !v.Full || v.Session != session {
 		t.Fatal(v, err)
@@ -121,7 +121,7 @@ func TestSilentStreamEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
+	defer closed(t, s)
 	if _, err := s.Recv(); err != nil {
 		t.Fatal(err)
 	}

@@ -51,7 +51,7 @@ func (s *Server) read(touches touched, answer func(*reading) error) handler {
 		case wait > 0 && !s.leads():
 			return s.passToLeader(w, r)
 		case wait > 0:
-			err = s.await(rd, index, wait, touches)
+			err = s.await(r.Context(), rd, index, wait, touches)
 		case consistent:
 			err = s.catchUp(r.Context())
 		}
@@ -139,23 +139,23 @@ func (rd *reading) blocking(most time.Duration) (index uint64, wait time.Duratio
 
 // await blocks until an event after the index touches what is read, or the time is
 // over, which the answer then says.
-func (s *Server) await(rd *reading, index uint64, wait time.Duration, touches touched) error {
+func (s *Server) await(ctx context.Context, rd *reading, index uint64, wait time.Duration, touches touched) error {
 	release, err := s.takeStream()
 	if err != nil {
 		return err
 	}
 	defer release()
 	if s.deps.History == nil { // nothing says what changed: let the reader look again after a pause
-		return s.pause(rd.Context())
+		return s.pause(ctx)
 	}
-	ctx, cancel := context.WithTimeout(rd.Context(), wait)
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	after := afterIndex(s.deps.State.Snapshot().Incarnation(), index)
 	for {
 		changed := s.deps.History.Changed()
 		events, err := s.deps.History.Read(after, 512)
 		if err != nil {
-			return nil //nolint:nilerr // too much happened since: the present state is the answer
+			return nil // too much happened since: the present state is the answer
 		}
 		for i := range events {
 			if touches(rd, &events[i]) {
@@ -219,15 +219,21 @@ func flagOf(q url.Values, name string) (bool, error) {
 	}
 }
 
-// limit reads ?limit=, 1 to most.
-func (rd *reading) limit(usual, most int) (int, error) {
+// Items of a page: where nobody asks for another number, and at most.
+const (
+	usualLimit   = 100
+	largestLimit = 1000
+)
+
+// limit reads ?limit=.
+func (rd *reading) limit() (int, error) {
 	text := rd.query.Get("limit")
 	if text == "" {
-		return usual, nil
+		return usualLimit, nil
 	}
 	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 || n > most {
-		return 0, badQuery("limit", text, fmt.Sprintf("1 to %d", most))
+	if err != nil || n < 1 || n > largestLimit {
+		return 0, badQuery("limit", text, fmt.Sprintf("1 to %d", largestLimit))
 	}
 	return n, nil
 }

@@ -14,7 +14,7 @@ import (
 )
 
 func (s *Server) listJobs(rd *reading) error {
-	limit, err := rd.limit(100, 1000)
+	limit, err := rd.limit()
 	if err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func (s *Server) listVersions(rd *reading) error {
 	if err != nil {
 		return err
 	}
-	limit, err := rd.limit(100, 1000)
+	limit, err := rd.limit()
 	if err != nil {
 		return err
 	}
@@ -266,7 +266,7 @@ func (s *Server) compare(ctx context.Context, snap *fsm.Snapshot, v *PlanView, j
 }
 
 // specFields are the parts of a spec by the names of the job language.
-var specFields = []struct {
+var specFields = []struct { //nolint:gochecknoglobals // a table
 	name string
 	of   func(*rota.TaskSpec) any
 }{

@@ -110,7 +110,7 @@ func (s *Server) getReady(w http.ResponseWriter, _ *http.Request) error {
 }
 
 func (s *Server) listNodes(rd *reading) error {
-	limit, err := rd.limit(100, 1000)
+	limit, err := rd.limit()
 	if err != nil {
 		return err
 	}
@@ -157,7 +157,7 @@ func (s *Server) drain(drain bool) handler {
 		if err != nil {
 			return err
 		}
-		if _, err := s.propose(r.Context(), r, DefaultNamespace, rota.MarkNode{Node: n.ID, Drain: &drain}); err != nil {
+		if err := s.propose(r.Context(), r, DefaultNamespace, rota.MarkNode{Node: n.ID, Drain: &drain}); err != nil {
 			return fmt.Errorf("drain node %q: %w", n.Name, err)
 		}
 		snap := s.deps.State.Snapshot()

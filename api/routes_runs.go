@@ -15,7 +15,7 @@ import (
 )
 
 // maxRunTasks is how many tasks a run carries along.
-const maxRunTasks = 1000
+const maxRunTasks = largestLimit
 
 func runEventAny(_ *reading, e *rota.Event) bool { return e.Run != "" }
 
@@ -99,7 +99,7 @@ func (s *Server) listRuns(rd *reading) error {
 	if err != nil {
 		return err
 	}
-	limit, err := rd.limit(100, 1000)
+	limit, err := rd.limit()
 	if err != nil {
 		return err
 	}
@@ -205,7 +205,7 @@ func (s *Server) listTasks(rd *reading) error {
 		return err
 	}
 	var q taskQuery
-	if q.limit, err = rd.limit(100, maxRunTasks); err != nil {
+	if q.limit, err = rd.limit(); err != nil {
 		return err
 	}
 	if q.outputs, err = rd.flag("outputs"); err != nil {
@@ -266,7 +266,7 @@ func (s *Server) cancelRun(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.propose(r.Context(), r, run.Namespace, rota.CancelRun{Run: run.ID, Reason: reason}); err != nil {
+	if err := s.propose(r.Context(), r, run.Namespace, rota.CancelRun{Run: run.ID, Reason: reason}); err != nil {
 		return fmt.Errorf("cancel run %s: %w", run.ID, err)
 	}
 	snap := s.deps.State.Snapshot()

@@ -147,7 +147,7 @@ func (s *Server) changeTask(w http.ResponseWriter, r *http.Request, what string,
 	if err != nil {
 		return err
 	}
-	if _, err := s.propose(r.Context(), r, run.Namespace, op(t.ID)); err != nil {
+	if err := s.propose(r.Context(), r, run.Namespace, op(t.ID)); err != nil {
 		return fmt.Errorf("%s task %q: %w", what, t.ID, err)
 	}
 	snap := s.deps.State.Snapshot()

@@ -314,7 +314,7 @@ func TestLogsComeFromTheNodeThatWroteThem(t *testing.T) {
 			t.Fatal(err)
 		}
 		go func() {
-			defer r.Close()
+			defer closed(t, r)
 			b, err := io.ReadAll(r)
 			if err != nil {
 				t.Error(err)
@@ -324,13 +324,13 @@ func TestLogsComeFromTheNodeThatWroteThem(t *testing.T) {
 		return got
 	}
 	fence := w.place(t, task, session)
-	w.nodes[2].write(task, 1, "one\n", true)
+	w.nodes[2].write(task, "one\n", true)
 	var readers []<-chan string
 	for i := range w.nodes {
 		readers = append(readers, follow(i))
 	}
-	w.nodes[2].write(task, 1, "two\n", true)
-	w.nodes[2].write(task, 1, "three\n", false)
+	w.nodes[2].write(task, "two\n", true)
+	w.nodes[2].write(task, "three\n", false)
 	for i, r := range readers {
 		if got := <-r; got != "one\ntwo\nthree\n" {
 			t.Errorf("through node %d: %q", i, got)
@@ -381,12 +381,12 @@ func TestFollowWaitsForThePlacement(t *testing.T) {
 			got <- ""
 			return
 		}
-		defer r.Close()
+		defer closed(t, r)
 		b, _ := io.ReadAll(r)
 		got <- string(b)
 	}()
 	w.place(t, task, session)
-	w.nodes[0].write(task, 1, "hello\n", false)
+	w.nodes[0].write(task, "hello\n", false)
 	if text := <-got; text != "hello\n" {
 		t.Errorf("got %q", text)
 	}

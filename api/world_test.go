@@ -60,8 +60,8 @@ type worldNode struct {
 func (n *worldNode) address() string { return strings.TrimPrefix(n.http.URL, "http://") }
 
 // newWorld starts nodes n1, n2 ...; replicas of them hold the state, the first leads.
-func newWorld(t *testing.T, nodes, replicas int, with ...func(*api.Config)) *world {
-	t.Helper()
+func newWorld(tb testing.TB, nodes, replicas int, with ...func(*api.Config)) *world {
+	tb.Helper()
 	w := &world{state: fsm.New(), changed: make(chan struct{}), now: rota.InstantOf(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))}
 	for i := range nodes {
 		n := &worldNode{
@@ -87,14 +87,14 @@ func newWorld(t *testing.T, nodes, replicas int, with ...func(*api.Config)) *wor
 			},
 		})
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		n.server = server
 		n.http = httptest.NewServer(server.Handler())
-		t.Cleanup(n.http.Close)
+		tb.Cleanup(n.http.Close)
 		w.nodes = append(w.nodes, n)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		for _, n := range w.nodes {
 			n.http.CloseClientConnections()
 		}
@@ -276,10 +276,10 @@ func (n *worldNode) Running(task rota.TaskID, attempt uint64) bool {
 	return n.running[fmt.Sprintf("%s/%d", task, attempt)]
 }
 
-func (n *worldNode) write(task rota.TaskID, attempt uint64, text string, running bool) {
+func (n *worldNode) write(task rota.TaskID, text string, running bool) {
 	n.w.mu.Lock()
 	defer n.w.mu.Unlock()
-	key := fmt.Sprintf("%s/%d", task, attempt)
+	key := task.String() + "/1"
 	n.logs[key+"/stdout"] = append(n.logs[key+"/stdout"], text...)
 	n.running[key] = running
 }
@@ -444,17 +444,17 @@ func (d duties) Plan(_ context.Context, job *rota.Job) (*api.Placing, error) {
 }
 
 // client makes a client of nodes.
-func (w *world) client(t *testing.T, nodes ...int) *api.Client {
-	t.Helper()
+func (w *world) client(tb testing.TB, nodes ...int) *api.Client {
+	tb.Helper()
 	var addresses []string
 	for _, i := range nodes {
 		addresses = append(addresses, w.nodes[i].http.URL)
 	}
 	c, err := api.NewClient(addresses, api.Options{Patience: -1})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(c.Close)
+	tb.Cleanup(c.Close)
 	return c
 }
 
@@ -512,7 +512,7 @@ func raw(t *testing.T, method, url, body string, header map[string]string) (int,
 	if err != nil {
 		t.Fatalf("%s %s: %v", method, url, err)
 	}
-	defer resp.Body.Close()
+	defer closed(t, resp.Body)
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)

@@ -25,19 +25,19 @@ func (s *Server) write(h handler) handler {
 
 // propose replicates an operation and waits until this node has applied it too, so
 // that the answer shows what it did.
-func (s *Server) propose(ctx context.Context, r *http.Request, namespace string, op rota.Op) (rota.Result, error) {
+func (s *Server) propose(ctx context.Context, r *http.Request, namespace string, op rota.Op) error {
 	key, err := idempotencyKey(r)
 	if err != nil {
-		return rota.Result{}, err
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.WriteWait)
 	defer cancel()
 	res, err := s.submit(ctx, rota.Command{RequestID: key, Namespace: namespace, Principal: principal, Op: op})
 	if err != nil {
-		return res, err
+		return err
 	}
 	s.settle(ctx, res.Index)
-	return res, nil
+	return nil
 }
 
 // submit proposes a command; its refusal is an error. An error without a kind

@@ -36,9 +36,7 @@ func (g *gate) SetHeartbeatHandler(handle func(raft.RPC)) {
 			rpc.Respond(nil, err)
 			return
 		}
-		if a, ok := rpc.Command.(*raft.AppendEntriesRequest); ok {
-			g.contact.heardLeader(a.Term)
-		}
+		g.contact.heardLeader()
 		handle(rpc)
 	})
 }

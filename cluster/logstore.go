@@ -83,8 +83,11 @@ func openLedger(inner raft.LogStore, snaps []*raft.SnapshotMeta, m *mark, w *wat
 			i = newest.Index // a follower that was sent a snapshot has a hole in front of it
 			continue
 		}
+		if err != nil && !errors.Is(err, ErrDamaged) {
+			err = fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+			return nil, fmt.Errorf("%w: move the node's data directory away and let it join again as a new server", err)
 		}
 		l.note(&e)
 	}

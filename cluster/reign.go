@@ -106,6 +106,7 @@ func (c *Cluster) reignOnce(ctx context.Context) error {
 	c.committed = time.Now() // the barrier's
 	c.turn()
 	c.mu.Unlock()
+	c.contact.heardLeader()
 	c.log.Info("this node leads the cluster", "term", term)
 	var duties sync.WaitGroup
 	duties.Go(func() { c.commitLoop(re) })
@@ -127,6 +128,9 @@ func (c *Cluster) herald(re *reign) {
 	g := c.gossiping()
 	g.update(func(r *rumour) { r.Term = re.term })
 	<-re.ctx.Done()
+	if errors.Is(context.Cause(re.ctx), context.Canceled) {
+		return // the node is stopping
+	}
 	c.tasks.Go(func() { g.update(func(r *rumour) { r.Term = 0 }) })
 }
 

@@ -191,20 +191,31 @@ func (c *Cluster) shutRaft(r *raft.Raft) {
 	}
 }
 
-// stop waits for all that Run started and gives everything back.
+// stop waits for all that Run started and gives everything back. What waits for a
+// disk that hangs is left behind: it would never end, and the process is about to.
 func (c *Cluster) stop() error {
 	c.setNotReady("this node is stopping")
-	c.tasks.Wait()
 	c.away.close(&rota.Refusal{Kind: rota.KindUnavailable, Detail: "this node is stopping"})
-	if c.watch.hung() {
-		return nil // nothing that waits for the disk would come back
-	}
 	var err error
 	if g := c.gossiping(); g != nil {
 		err = g.stop()
 		c.transport = nil
 	}
-	return errors.Join(err, c.release())
+	ended := make(chan struct{})
+	go func() {
+		c.tasks.Wait()
+		close(ended)
+	}()
+	for {
+		select {
+		case <-ended:
+			return errors.Join(err, c.release())
+		case <-time.After(stopTimeout):
+			if c.watch.hung() {
+				return err
+			}
+		}
+	}
 }
 
 // keepSeeds goes back to nodes seen before until one answers, and remembers where

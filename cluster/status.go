@@ -24,10 +24,18 @@ type contacts struct {
 
 func (k *contacts) init() { k.began, k.others = time.Now(), map[rota.NodeID]time.Time{} }
 
-func (k *contacts) heardLeader(uint64) {
+// heardLeader notes a leader's word: another's, or this node's own as leader.
+func (k *contacts) heardLeader() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.leader = time.Now()
+}
+
+// heardAny reports whether there was a leader since this node was started.
+func (k *contacts) heardAny() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return !k.leader.IsZero()
 }
 
 func (k *contacts) reached(id rota.NodeID) {

@@ -259,8 +259,9 @@ func (c *Cluster) step(s change) {
 // startInstant is where the cluster's own time goes on when this node begins to
 // lead: where the log stopped, plus what has passed here since that entry was
 // applied. Only a cluster that was stopped as a whole lags behind by more than its
-// servers can account for; it goes on at the time that the median of a majority of
-// the voters' wall clocks shows.
+// servers can account for: its first leader, which has not heard of another since it
+// was started, goes on at the time that the median of a majority of the voters' wall
+// clocks shows.
 func (c *Cluster) startInstant(ctx context.Context) rota.Instant {
 	at, passed := c.replica.freshness()
 	wall := rota.InstantOf(c.cfg.Seams.Wall())
@@ -268,7 +269,7 @@ func (c *Cluster) startInstant(ctx context.Context) rota.Instant {
 		return wall
 	}
 	at = at.Add(passed)
-	if wall.Sub(at) <= wholeStop {
+	if wall.Sub(at) <= wholeStop || c.contact.heardAny() {
 		return at
 	}
 	_, config := c.ledger.configuration()

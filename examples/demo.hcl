@@ -1,9 +1,9 @@
 # The job of `make demo`: a search for prime numbers in three slices, with a slow
 # check beside it. Small numbers, but the shapes of a large job:
 #
-#   plan ──┬── search[low] ────┐
-#          ├── search[middle] ─┼── report
-#          ├── search[high] ───┤
+#   plan ──┬── search[first] ──┐
+#          ├── search[second] ─┼── report
+#          ├── search[third] ──┤
 #          └── check ──────────┘        (5 s: time enough to kill its node)
 #
 #   rota run examples/demo.hcl --follow
@@ -21,11 +21,11 @@ variable "to" {
 
 locals {
   # The slices of the search. A map, because a fan-out needs names, not positions:
-  # the tasks are called search[low], search[middle] and search[high].
+  # the tasks are called search[first], search[second], search[third].
   slices = {
-    low    = 0
-    middle = 1
-    high   = 2
+    first  = 0
+    second = 1
+    third  = 2
   }
 }
 

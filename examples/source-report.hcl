@@ -116,7 +116,7 @@ job "source-report" {
         <<-SH
           ${local.list}
           xargs -0 sha256sum < files | sort > sums
-          awk '$1 == last { n++; sub(/^[^ ]*  /, ""); print } { last = $1 }' sums > again
+          awk '{ sum = $1; if (sum == last) { sub(/^[^ ]*  /, ""); print } last = sum }' sums > again
           bytes=0
           if [ -s again ]; then bytes=$(tr '\n' '\000' < again | xargs -0 cat | wc -c); fi
           echo "{\"files\": $(wc -l < again), \"bytes\": $bytes}"
@@ -169,8 +169,6 @@ job "source-report" {
   }
 
   # Only if asked for: a task whose "when" is false is skipped, which is no failure.
-  # The report reaches it as JSON in the file $ROTA_INPUT and, shorter, as an
-  # argument; here the argument will do.
   task "save" {
     when    = var.save_to != ""
     command = ["sh", "-euc", "printf '%s\\n' \"$1\" > \"$2\"", "save", task.report.output, var.save_to]

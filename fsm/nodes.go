@@ -148,6 +148,10 @@ func (s *State) expireSession(op *rota.ExpireSession) rota.Result {
 	case !op.Released && l.index > op.Seen:
 		return refused(rota.KindStale, fmt.Sprintf("the session %s was renewed at index %d, after %d", op.Session, l.index, op.Seen))
 	}
+	var items []rota.Kind
+	if op.Released {
+		items = s.report(&rota.Report{Session: op.Session, Items: op.Items}).Items
+	}
 	n := s.nodeByID(op.Session.Node)
 	message := "its node " + n.Name + " vanished: its lease ran out"
 	switch {
@@ -163,7 +167,7 @@ func (s *State) expireSession(op *rota.ExpireSession) rota.Result {
 	n.ChangedAt = s.meta.now
 	s.dropLease(n.ID)
 	s.emit(rota.Change{Type: rota.ChangeNode, Node: &n.Node})
-	return rota.Result{}
+	return rota.Result{Items: items}
 }
 
 // endSession takes back everything that was placed on a node: every placement

@@ -41,7 +41,8 @@ func appendOp(b []byte, op rota.Op) []byte {
 		return b
 	case rota.ExpireSession:
 		b = appendSession(append(b, codeExpireSession), op.Session)
-		return appendBool(appendBool(appendUint(appendUint(b, op.Seen), op.Term), op.Released), op.Left)
+		b = appendBool(appendBool(appendUint(appendUint(b, op.Seen), op.Term), op.Released), op.Left)
+		return appendReportItems(b, op.Items)
 	case rota.MarkNode:
 		b = appendText(append(b, codeMarkNode), op.Node)
 		return appendMaybe(appendMaybe(b, op.Drain), op.Suspect)
@@ -78,7 +79,7 @@ func (r *reader) op() rota.Op {
 	case codeRenewLeases:
 		return rota.RenewLeases{Sessions: list(r, 3, (*reader).session)}
 	case codeExpireSession:
-		return rota.ExpireSession{Session: r.session(), Seen: r.uint(), Term: r.uint(), Released: r.bool(), Left: r.bool()}
+		return rota.ExpireSession{Session: r.session(), Seen: r.uint(), Term: r.uint(), Released: r.bool(), Left: r.bool(), Items: list(r, 4, (*reader).reportItem)}
 	case codeMarkNode:
 		return rota.MarkNode{Node: r.nodeID(), Drain: r.maybe(), Suspect: r.maybe()}
 	case codeSubmitRun:
@@ -181,9 +182,13 @@ const (
 )
 
 func appendReport(b []byte, op *rota.Report) []byte {
-	b = binary.AppendUvarint(appendSession(b, op.Session), uint64(len(op.Items)))
-	for i := range op.Items {
-		it := &op.Items[i]
+	return appendReportItems(appendSession(b, op.Session), op.Items)
+}
+
+func appendReportItems(b []byte, items []rota.ReportItem) []byte {
+	b = binary.AppendUvarint(b, uint64(len(items)))
+	for i := range items {
+		it := &items[i]
 		b = appendUint(appendTask(b, it.Task), uint64(it.Fence))
 		var flags byte
 		if it.Started {

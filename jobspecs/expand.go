@@ -214,7 +214,7 @@ func (x *expansion) dependencies(t *template, sc *scope) ([]rota.Edge, bool) {
 		}
 	}
 	edges := make([]rota.Edge, 0, len(kinds))
-	for key, n := range kinds { // sorted below
+	for key, n := range kinds { // order: sorted below
 		edges = append(edges, rota.Edge{On: key, Kind: n.kind})
 	}
 	slices.SortFunc(edges, func(a, b rota.Edge) int { return strings.Compare(string(a.On), string(b.On)) })

@@ -153,7 +153,7 @@ func (f *File) addCombination(t *template, axes []axis, at []int, exclude []map[
 	}
 	for _, pattern := range exclude {
 		matches := true
-		for name, v := range pattern { // every pair must match, in whatever order
+		for name, v := range pattern { // order: every pair must match
 			matches = matches && axisText(v) == axisText(values[name])
 		}
 		if matches {

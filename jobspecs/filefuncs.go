@@ -2,6 +2,7 @@ package jobspecs
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -24,10 +25,7 @@ func addFileFunctions(fns map[string]function.Function, files map[string][]byte)
 			return fileSet(files, args[0].AsString(), args[1].AsString())
 		},
 	})
-	inner := make(map[string]function.Function, len(fns)) // without templatefile: a template includes no others
-	for name, fn := range fns {
-		inner[name] = fn
-	}
+	inner := maps.Clone(fns) // without templatefile: a template includes no others
 	fns["templatefile"] = function.New(&function.Spec{
 		Params: []function.Parameter{{Name: "file", Type: cty.String}, {Name: "values", Type: cty.DynamicPseudoType}},
 		Type:   function.StaticReturnType(cty.String),

@@ -31,7 +31,7 @@ func (t *jsonTree) body(b hcl.Body, sh *shape) *hclsyntax.Body {
 	t.note(append(diags, more...))
 	out := &hclsyntax.Body{Attributes: hclsyntax.Attributes{}, SrcRange: content.MissingItemRange, EndRange: content.MissingItemRange}
 	list := make([]*hcl.Attribute, 0, len(attrs))
-	for _, a := range attrs {
+	for _, a := range attrs { // order: sorted below
 		list = append(list, a)
 	}
 	slices.SortFunc(list, func(a, b *hcl.Attribute) int { return cmp.Compare(a.NameRange.Start.Byte, b.NameRange.Start.Byte) })

@@ -2,7 +2,6 @@ package jobspecs
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -17,7 +16,7 @@ type local struct {
 	value cty.Value
 }
 
-func (f *File) localNames() []string { return slices.Sorted(maps.Keys(f.locals)) }
+func (f *File) localNames() []string { return sortedKeys(f.locals) }
 
 func (f *File) declareLocals(body *hclsyntax.Body) {
 	var found []*hclsyntax.Attribute
@@ -87,7 +86,7 @@ func (f *File) localCycle(open map[string]int) {
 	if len(open) == 0 {
 		return
 	}
-	at := slices.Min(slices.Collect(maps.Keys(open)))
+	at := sortedKeys(open)[0]
 	var path []string
 	for !slices.Contains(path, at) {
 		path = append(path, at)

@@ -7,7 +7,6 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
-	"github.com/zclconf/go-cty/cty/function"
 )
 
 // attr is one attribute of a job file with what its expression mentions.
@@ -312,7 +311,7 @@ func (w *refWalker) call(n *hclsyntax.FunctionCallExpr) {
 	if _, ok := w.file.functions[n.Name]; ok {
 		return
 	}
-	names := functionNames(w.file.functions)
+	names := sortedKeys(w.file.functions)
 	if slices.Contains(impureFunctions, n.Name) {
 		w.bad(n.NameRange, fmt.Sprintf("There is no function %q", n.Name),
 			"Its result would differ from call to call, and a job must mean the same on every node and every day. Pass the value in as a variable, or let the task's program ask for it.")
@@ -324,15 +323,6 @@ func (w *refWalker) call(n *hclsyntax.FunctionCallExpr) {
 // impureFunctions are known from other tools and left out on purpose.
 var impureFunctions = []string{
 	"timestamp", "plantimestamp", "uuid", "uuidv4", "uuidv5", "uuidv7", "bcrypt", "env", "getenv", "now", "random", "rand", "pathexpand", "abspath",
-}
-
-func functionNames(fns map[string]function.Function) []string {
-	names := make([]string, 0, len(fns))
-	for name := range fns {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
 }
 
 // stepName is the name in .name or ["name"].

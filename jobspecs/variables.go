@@ -3,7 +3,6 @@ package jobspecs
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/hashicorp/hcl/v2"
@@ -26,7 +25,7 @@ type variable struct {
 	given    bool
 }
 
-func (f *File) variableNames() []string { return slices.Sorted(maps.Keys(f.variables)) }
+func (f *File) variableNames() []string { return sortedKeys(f.variables) }
 
 func (f *File) declareVariables(body *hclsyntax.Body) {
 	sh := fileShape.block("variable")
@@ -81,7 +80,7 @@ func parseTypeText(text string, otherwise hclsyntax.Expression) hclsyntax.Expres
 // valueVariables gives every variable its value: the one handed in, else its
 // default.
 func (f *File) valueVariables() {
-	for _, name := range slices.Sorted(maps.Keys(f.inputs.Variables)) {
+	for _, name := range sortedKeys(f.inputs.Variables) {
 		if f.variables[name] == nil {
 			f.report.errorf(rangeAt(0, 0), fmt.Sprintf("There is no variable %q", name), "A value was given for it. %s",
 				sentences(didYouMean(name, f.variableNames()), "The file declares: "+orNone(few(f.variableNames()))+"."))

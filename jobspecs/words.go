@@ -45,7 +45,7 @@ func checkWords(r *report, body *hclsyntax.Body, sh *shape, where string) {
 // inOrder gives the attributes of a body by their place in the file.
 func inOrder(attrs hclsyntax.Attributes) []*hclsyntax.Attribute {
 	list := make([]*hclsyntax.Attribute, 0, len(attrs))
-	for _, a := range attrs {
+	for _, a := range attrs { // order: sorted below
 		list = append(list, a)
 	}
 	slices.SortFunc(list, func(a, b *hclsyntax.Attribute) int { return a.NameRange.Start.Byte - b.NameRange.Start.Byte })

@@ -170,7 +170,7 @@ func (s *step) giveUp() bool {
 	case s.planned:
 		return s.live == 0
 	default:
-		return false
+		return s.now >= s.goneAt.Add(s.cfg.Times.Adopt)
 	}
 }
 
@@ -181,7 +181,7 @@ func (s *step) idleOver() bool {
 	case len(s.table) == 0:
 		return true
 	default:
-		return false
+		return s.now >= s.goneAt.Add(s.cfg.Times.Adopt)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 func doors() cmd.Doors {
 	return cmd.Doors{
 		Start: start,
+		Dev:   dev,
 		Keeper: func(ctx context.Context, args []string, _ cmd.Streams) error {
 			return node.KeeperMain(ctx, args)
 		},

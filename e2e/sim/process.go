@@ -16,15 +16,15 @@ type taskRecord = agent.Task
 
 // process is what an attempt runs: a command whose arguments say how it behaves.
 type process struct {
-	w       *World
-	m       *machine
-	k       *keeperSide
-	ref     keeper.Ref
-	session rota.Session
-	cpu     int64
-	alive   bool // something of it is
-	main    bool // its main process is
-	orphan  bool // it leaves a child behind
+	w        *World
+	m        *machine
+	k        *keeperSide
+	ref      keeper.Ref
+	session  rota.Session
+	cpu      int64
+	alive    bool // something of it is
+	main     bool // its main process is
+	orphan   bool // it leaves a child behind
 	stubborn bool
 }
 
@@ -70,7 +70,7 @@ func (x *process) exit(e keeper.Exit) {
 func (x *process) die() {
 	if x.alive {
 		x.alive = false
-		x.w.check.ended(x)
+		x.w.check.gone(x)
 	}
 }
 

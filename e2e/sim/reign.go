@@ -221,7 +221,7 @@ func (g *reign) gossip() {
 	}
 	for _, m := range g.r.w.machines {
 		h := g.hints[m]
-		heard := !m.node.dead && !m.node.stopped && g.r.w.net.open(m, g.r.m) && g.r.w.net.open(g.r.m, m)
+		heard := m.node != nil && !m.node.dead && !m.node.stopped && g.r.w.net.open(m, g.r.m) && g.r.w.net.open(g.r.m, m)
 		switch {
 		case heard:
 			h.since = 0

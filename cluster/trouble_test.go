@@ -1,0 +1,316 @@
+package cluster_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+
+	"github.com/rota-sched/rota"
+	"github.com/rota-sched/rota/cluster"
+	"github.com/rota-sched/rota/clustertest"
+)
+
+// slowDisk is a log store that a test can stop.
+type slowDisk struct {
+	*raft.InmemStore
+	mu   sync.Mutex // guards gate
+	gate chan struct{}
+}
+
+func (s *slowDisk) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gate = make(chan struct{})
+}
+
+func (s *slowDisk) start() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.gate)
+	s.gate = nil
+}
+
+func (s *slowDisk) StoreLogs(l []*raft.Log) error {
+	s.mu.Lock()
+	gate := s.gate
+	s.mu.Unlock()
+	if gate != nil {
+		<-gate
+	}
+	return s.InmemStore.StoreLogs(l)
+}
+
+func (s *slowDisk) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l}) }
+
+// onSlowDisks gives every node a disk that can be stopped.
+func onSlowDisks(disks map[int]*slowDisk) func(int, *cluster.Config) {
+	return func(i int, cfg *cluster.Config) {
+		if disks[i] == nil {
+			disks[i] = &slowDisk{InmemStore: raft.NewInmemStore()}
+		}
+		snaps := raft.NewInmemSnapshotStore()
+		cfg.Seams.Stores = func() (cluster.Stores, error) {
+			return cluster.Stores{Log: disks[i], Stable: disks[i], Snapshots: snaps}, nil
+		}
+	}
+}
+
+// TestALeaderWhoseDiskHangsStopsLeading: it would send heartbeats for ever and
+// commit nothing. (Source: DESIGN.md, section 5.)
+func TestALeaderWhoseDiskHangsStopsLeading(t *testing.T) {
+	disks := map[int]*slowDisk{}
+	story(t, clustertest.Options{Config: onSlowDisks(disks)}, func(t *testing.T, c *clustertest.Cluster, leader int) {
+		disks[leader].stop()
+		began := time.Now()
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+			defer cancel()
+			_, _ = c.Node(leader).Propose(ctx, submit(1))
+		}()
+		c.Wait("another leader", func() string {
+			for i := range 3 {
+				if i != leader && c.Node(i).Status().Leads {
+					return ""
+				}
+			}
+			return "none"
+		})
+		if took := time.Since(began); took > 4*time.Second {
+			t.Errorf("it took %s", took)
+		}
+		if c.Node(leader).Status().Leads {
+			t.Error("two lead")
+		}
+		mustSubmit(t, c, (leader+1)%3, 2)
+		if k := c.Node(leader).Contact(); !k.Voter || len(k.Voters) != 3 {
+			t.Errorf("the hung node does not answer for its contact: %+v", k)
+		}
+		disks[leader].start()
+		c.Wait("the old leader to follow", func() string {
+			if _, _, ok := c.Node(leader).Leader(); !ok || c.Node(leader).Status().Leads {
+				return "not yet"
+			}
+			return ""
+		})
+		mustSubmit(t, c, leader, 3)
+		c.WaitDigestsEqual()
+	})
+}
+
+// TestANodeWhoseDiskStaysHungEnds, with a clear word.
+func TestANodeWhoseDiskStaysHungEnds(t *testing.T) {
+	disks := map[int]*slowDisk{}
+	story(t, clustertest.Options{Config: onSlowDisks(disks)}, func(t *testing.T, c *clustertest.Cluster, leader int) {
+		disks[leader].stop()
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			_, _ = c.Node(leader).Propose(ctx, submit(1))
+		}()
+		began := time.Now()
+		err := <-c.Done(leader)
+		t.Logf("after %s: %v", time.Since(began), err)
+		if err == nil || time.Since(began) < 10*time.Second || time.Since(began) > 30*time.Second {
+			t.Errorf("after %s it ended with: %v", time.Since(began), err)
+		}
+		disks[leader].start()
+		c.Buried(leader)
+		mustSubmit(t, c, (leader+1)%3, 2)
+	})
+}
+
+// TestASlowDiskOfOneServerAloneKeepsItsLead: it comes back to lead by itself.
+func TestTheOnlyServerLeadsAgainWhenItsDiskIsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disks := map[int]*slowDisk{}
+		c := clustertest.Empty(t, clustertest.Options{Config: onSlowDisks(disks)})
+		c.Add(0, 1)
+		c.WaitLeader()
+		mustSubmit(t, c, 0, 1)
+		disks[0].stop()
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		if _, err := c.Node(0).Propose(ctx, submit(2)); !errors.Is(err, rota.ErrUnknown) {
+			t.Errorf("on a hung disk: %v", err)
+		}
+		if c.Node(0).Status().Leads {
+			t.Error("it leads with a hung disk")
+		}
+		disks[0].start()
+		res := mustSubmit(t, c, 0, 2)
+		if !res.Existed {
+			t.Log("the first try had not reached the log")
+		}
+	})
+}
+
+// TestOverloadIsRefusedAtOnce and the cluster goes on.
+func TestOverloadIsRefusedAtOnce(t *testing.T) {
+	disks := map[int]*slowDisk{}
+	stop := onSlowDisks(disks)
+	story(t, clustertest.Options{Config: func(i int, cfg *cluster.Config) {
+		stop(i, cfg)
+		cfg.Queue = 10
+	}}, func(t *testing.T, c *clustertest.Cluster, leader int) {
+		disks[leader].stop()
+		errs := make(chan error, 100)
+		for n := range 100 {
+			go func() {
+				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+				defer cancel()
+				_, err := c.Node(leader).Propose(ctx, submit(n))
+				errs <- err
+			}()
+		}
+		time.Sleep(time.Second)
+		disks[leader].start()
+		refused := 0
+		for range 100 {
+			switch err := <-errs; {
+			case errors.Is(err, rota.ErrOverloaded):
+				refused++
+			case err != nil:
+				t.Error(err)
+			}
+		}
+		if refused == 0 || refused == 100 {
+			t.Errorf("%d of 100 were refused", refused)
+		}
+		mustSubmit(t, c, (leader+1)%3, 200)
+		c.WaitDigestsEqual()
+	})
+}
+
+func TestALargeOperationTravelsAloneAndATooLargeOneIsRefused(t *testing.T) {
+	story(t, clustertest.Options{}, func(t *testing.T, c *clustertest.Cluster, leader int) {
+		large := func(n, size int) rota.Command {
+			cmd := submit(n)
+			op, _ := cmd.Op.(rota.SubmitRun)
+			op.Hash = fmt.Sprint(n)
+			op.Source = make([]byte, size)
+			cmd.Op = op
+			return cmd
+		}
+		for i := range 3 {
+			if res := c.Propose(i, large(i, rota.MaxSourceBytes)); res.Err() != nil {
+				t.Errorf("1 MiB through node %d: %v", i, res.Err())
+			}
+		}
+		for _, i := range []int{leader, (leader + 1) % 3} {
+			_, err := c.Node(i).Propose(t.Context(), large(9, cluster.MaxOpBytes))
+			if !errors.Is(err, rota.ErrTooLarge) {
+				t.Errorf("over 2 MiB through node %d: %v", i, err)
+			}
+		}
+		c.WaitDigestsEqual()
+	})
+}
+
+// TestContactGrowsOnlyWithoutALeader: while entries are committed every voter's
+// contact is young, the leader's own too; in a leaderless time they grow on a
+// majority. (Source: RELIABILITY.md, section 2, rule 7.)
+func TestContactGrowsOnlyWithoutALeader(t *testing.T) {
+	story(t, clustertest.Options{}, func(t *testing.T, c *clustertest.Cluster, leader int) {
+		for n := range 20 {
+			mustSubmit(t, c, leader, n)
+			time.Sleep(250 * time.Millisecond)
+		}
+		var config uint64
+		for i := range 3 {
+			k := c.Node(i).Contact()
+			if k.Age > 300*time.Millisecond || !k.Voter || len(k.Voters) != 3 || k.ConfigIndex == 0 {
+				t.Errorf("node %d: %+v", i, k)
+			}
+			if config == 0 {
+				config = k.ConfigIndex
+			}
+			if k.ConfigIndex != config {
+				t.Errorf("node %d names configuration %d, another %d", i, k.ConfigIndex, config)
+			}
+		}
+		c.Kill(leader)
+		others := []int{(leader + 1) % 3, (leader + 2) % 3}
+		c.Partition([]int{others[0]}, []int{others[1]})
+		time.Sleep(10 * time.Second)
+		for _, i := range others {
+			if k := c.Node(i).Contact(); k.Age < 10*time.Second {
+				t.Errorf("node %d heard nobody for 10 s: %+v", i, k)
+			}
+		}
+	})
+}
+
+// TestTimeGoesOnWhereTheLogStopped at a failover, whatever the next leader's wall
+// clock says; after a stop of the whole cluster it goes on at the wall clocks of the
+// majority.
+func TestTimeGoesOnWhereTheLogStopped(t *testing.T) {
+	wrong := map[int]time.Duration{}
+	var mu sync.Mutex
+	story(t, clustertest.Options{Log: hclog.Info, Config: func(i int, cfg *cluster.Config) {
+		cfg.Seams.Wall = func() time.Time {
+			mu.Lock()
+			defer mu.Unlock()
+			return time.Now().Add(wrong[i])
+		}
+	}}, func(t *testing.T, c *clustertest.Cluster, leader int) {
+		now := func() time.Duration {
+			n := c.WaitLeader()
+			mustSubmitFresh(t, c, n)
+			return c.Node(n).Snapshot().Now().Time().Sub(time.Now())
+		}
+		if off := now(); off.Abs() > time.Second {
+			t.Errorf("at first it is off by %s", off)
+		}
+		mu.Lock()
+		for i := range 3 {
+			if i != leader {
+				wrong[i] = 24 * time.Hour
+			}
+		}
+		mu.Unlock()
+		c.Isolate(leader)
+		c.Wait("another leader", func() string {
+			if next := c.WaitLeader(); next == leader {
+				return "the old one"
+			}
+			return ""
+		})
+		// Both others agree on a day's jump: the majority of wall clocks would carry it,
+		// were it a stop of the whole cluster. It is not: they have followed the log.
+		if off := now(); off.Abs() > time.Second {
+			t.Errorf("after the failover it is off by %s", off)
+		}
+		c.Heal()
+		mu.Lock()
+		clear(wrong)
+		wrong[leader] = 48 * time.Hour
+		mu.Unlock()
+		for i := range 3 {
+			c.Kill(i)
+		}
+		time.Sleep(8 * time.Hour) // overnight
+		for i := range 3 {
+			if err := c.Start(i); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if off := now(); off.Abs() > 3*time.Second {
+			t.Errorf("after a night in which nothing ran it is off by %s", off)
+		}
+	})
+}
+
+var fresh = 1000 //nolint:gochecknoglobals // a counter of this file's stories, which run one after another
+
+func mustSubmitFresh(t *testing.T, c *clustertest.Cluster, node int) {
+	t.Helper()
+	fresh++
+	mustSubmit(t, c, node, fresh)
+}

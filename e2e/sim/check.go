@@ -1,0 +1,258 @@
+package sim
+
+import (
+	"fmt"
+	"hash/fnv"
+	"slices"
+
+	"github.com/rota-sched/rota"
+	"github.com/rota-sched/rota/fsm"
+)
+
+// checker holds the world to Rota's promises, at every step.
+type checker struct {
+	w *World
+
+	entries  map[uint64]appliedEntry // by index: what was applied there first
+	newest   uint64
+	newestOf *fsm.State // the state of whoever applied it
+
+	acked   map[rota.RunID]rota.SubmitRun
+	order   []rota.RunID
+	ended   map[rota.TaskID]rota.Status
+	deliver map[rota.TaskID]int
+
+	started map[attemptRef]int
+	alive   []*process
+	starts  int
+	killed  int // processes ended by their node, not by themselves
+	faults  int
+}
+
+type appliedEntry struct {
+	data   uint64
+	digest fsm.Digest
+}
+
+func newChecker(w *World) *checker {
+	return &checker{
+		w: w, entries: map[uint64]appliedEntry{}, acked: map[rota.RunID]rota.SubmitRun{},
+		ended: map[rota.TaskID]rota.Status{}, deliver: map[rota.TaskID]int{}, started: map[attemptRef]int{},
+	}
+}
+
+// applied: every server applies the same entry at an index and comes to the same
+// state; the first of them shows what the entry did.
+func (c *checker) applied(r *replica, e *rota.Entry, data []byte, changes []rota.Change) {
+	h := fnv.New64a()
+	_, _ = h.Write(data)
+	now := appliedEntry{data: h.Sum64(), digest: r.state.Digest()}
+	if first, ok := c.entries[e.Index]; ok {
+		if first != now {
+			c.w.broken("%s applied entry %d and came to another state than the first that did", r.m.name, e.Index)
+		}
+		return
+	}
+	if e.Index <= c.newest {
+		c.w.broken("%s applied entry %d, which nobody had applied, after entry %d", r.m.name, e.Index, c.newest)
+		return
+	}
+	c.entries[e.Index] = now
+	c.newest, c.newestOf = e.Index, r.state
+	c.w.note(fmt.Sprint(e.Index, now.digest))
+	for i := range e.Commands {
+		c.command(e.Commands[i].Op)
+	}
+	for i := range changes {
+		c.change(&changes[i])
+	}
+}
+
+// restored: a snapshot brings back the very state.
+func (c *checker) restored(r *replica) {
+	if first, ok := c.entries[r.state.Index()]; ok && first.digest != r.state.Digest() {
+		c.w.broken("%s restored another state at entry %d", r.m.name, r.state.Index())
+	}
+}
+
+// command looks at what an entry wanted: a session may end only when nothing of
+// it is alive.
+func (c *checker) command(op rota.Op) {
+	switch op := op.(type) { //nolint:gochecksumtype // the two that end sessions
+	case rota.ExpireSession:
+		if n, ok := c.newestOf.Snapshot().Node(op.Session.Node); ok && n.Session != op.Session {
+			c.w.tell("session %s is over (released %v, left %v)", op.Session, op.Released, op.Left)
+			c.nothingAlive(op.Session.Node, n.Session, "its end was committed")
+		}
+	case rota.RegisterNode:
+		if n, ok := c.newestOf.Snapshot().Node(op.Info.ID); ok {
+			c.w.tell("%s registers as session %s", n.Name, n.Session)
+			c.nothingAlive(n.ID, n.Session, "another one was registered")
+		}
+	}
+}
+
+// nothingAlive: of the node's sessions but one, no process lives.
+func (c *checker) nothingAlive(node rota.NodeID, but rota.Session, when string) {
+	for _, x := range c.alive {
+		if x.m.id == node && x.session != but {
+			c.w.broken("%s of session %s is alive on %s although %s", x.ref, x.session, x.m.name, when)
+		}
+	}
+}
+
+func (c *checker) change(ch *rota.Change) {
+	if t := ch.Task; t != nil && ch.Type != rota.ChangeTaskLate {
+		if was, over := c.ended[t.ID]; over && t.Status != was {
+			c.w.broken("task %s was %s and is %s", t.ID, was, t.Status)
+		}
+		if t.Status.Terminal() {
+			c.ended[t.ID] = t.Status
+		}
+		if ch.Type == rota.TaskChange(rota.StatusDelivered) {
+			if c.deliver[t.ID]++; c.deliver[t.ID] > 1 {
+				c.w.broken("task %s was delivered twice", t.ID)
+			}
+		}
+	}
+	if n := ch.Node; n != nil && ch.Type == rota.ChangeRoom {
+		c.room(n)
+	}
+}
+
+// room: what is held on a node is the sum of its holds, and fits.
+func (c *checker) room(n *rota.Node) {
+	var sum rota.Held
+	for h := range c.newestOf.Snapshot().Holds(n.ID) {
+		sum = sum.Add(&n.Capacity, *h)
+	}
+	k, h := &n.Capacity, &n.Held
+	if sum.CPUMilli != h.CPUMilli || sum.MemoryBytes != h.MemoryBytes || sum.Slots != h.Slots {
+		c.w.broken("node %s: its holds add up to %+v, its record says %+v", n.Name, sum, *h)
+	}
+	over := sum.CPUMilli > k.CPUMilli || sum.MemoryBytes > k.MemoryBytes || sum.Slots > k.Slots
+	for i := range k.GPUs {
+		over = over || sum.FreeMilli(i) < 0
+	}
+	if over {
+		c.w.broken("node %s is over its room: %+v of %+v", n.Name, sum, *k)
+	}
+}
+
+// began: no fence is started twice, no task runs twice at once, no machine is
+// over its room.
+func (c *checker) began(x *process) {
+	c.starts++
+	ref := attemptRef(x.ref)
+	if c.started[ref]++; c.started[ref] > 1 {
+		c.w.broken("%s was started twice", x.ref)
+	}
+	cpu := x.cpu
+	for _, o := range c.alive {
+		if o.ref.Task == x.ref.Task {
+			c.w.broken("task %s runs twice at once: attempt %d on %s and attempt %d on %s", x.ref.Task, o.ref.Fence.Attempt(), o.m.name, x.ref.Fence.Attempt(), x.m.name)
+		}
+		if o.m == x.m {
+			cpu += o.cpu
+		}
+	}
+	if have := x.m.info().Capacity.CPUMilli; cpu > have {
+		c.w.broken("%s runs %d thousandths of a core, it has %d", x.m.name, cpu, have)
+	}
+	c.alive = append(c.alive, x)
+	c.w.tell("%s: %s attempt %d starts", x.m.name, x.ref.Task, x.ref.Fence.Attempt())
+}
+
+// gone hears that a process has ended.
+func (c *checker) gone(x *process) {
+	c.alive = slices.DeleteFunc(c.alive, func(o *process) bool { return o == x })
+	c.w.tell("%s: %s attempt %d is gone", x.m.name, x.ref.Task, x.ref.Fence.Attempt())
+}
+
+// acknowledged notes a run that somebody was promised.
+func (c *checker) acknowledged(op rota.SubmitRun, res rota.Result) {
+	if res.Run != op.Run {
+		c.w.broken("submission of run %s was acknowledged as run %s", op.Run, res.Run)
+	}
+	c.acked[op.Run] = op
+	c.order = append(c.order, op.Run)
+}
+
+func (c *checker) tasks() int {
+	n := 0
+	for _, id := range c.order {
+		n += c.acked[id].Total
+	}
+	return n
+}
+
+// waiting lists tasks that wait for people.
+func (c *checker) waiting() []rota.TaskID {
+	var ids []rota.TaskID
+	if c.newestOf == nil {
+		return nil
+	}
+	sn := c.newestOf.Snapshot()
+	for _, id := range c.order {
+		for t := range sn.Tasks(id) {
+			if t.Status == rota.StatusWaiting {
+				ids = append(ids, t.ID)
+			}
+		}
+	}
+	return ids
+}
+
+// over reports whether all that was promised has come to an end and nothing is
+// alive or held.
+func (c *checker) over() bool {
+	if c.newestOf == nil || len(c.alive) > 0 {
+		return false
+	}
+	sn := c.newestOf.Snapshot()
+	for range sn.AllHolds() {
+		return false
+	}
+	for _, id := range c.order {
+		if r, ok := sn.Run(id); !ok || !r.Status.Terminal() {
+			return false
+		}
+	}
+	return true
+}
+
+// atTheEnd: nothing acknowledged is lost, and everything has ended.
+func (c *checker) atTheEnd() {
+	if c.newestOf == nil {
+		c.w.broken("nothing was ever applied")
+		return
+	}
+	sn := c.newestOf.Snapshot()
+	for _, id := range c.order {
+		r, ok := sn.Run(id)
+		if !ok {
+			c.w.broken("run %s was acknowledged and is lost", id)
+			return
+		}
+		for t := range sn.Tasks(id) {
+			if !t.Status.Terminal() {
+				c.w.broken("task %s is still %s (%s) long after all faults: %+v", t.ID, t.Status, t.Why.Text, t.Placement)
+			}
+		}
+		if !r.Status.Terminal() || r.Total != c.acked[id].Total {
+			c.w.broken("run %s is %s with %d of %d tasks", id, r.Status, r.Total, c.acked[id].Total)
+		}
+	}
+	for h := range sn.AllHolds() {
+		c.w.broken("%s of %s is still held on %s", h.Fence, h.Task, h.Session)
+	}
+	for _, x := range c.alive {
+		c.w.broken("%s is still alive on %s", x.ref, x.m.name)
+	}
+	if !c.w.people.idle() {
+		c.w.broken("a submission was never acknowledged")
+	}
+	if !c.w.quiet() {
+		c.w.broken("the servers did not come to rest")
+	}
+}

@@ -1,0 +1,190 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/rota-sched/rota/agent"
+)
+
+// nemesis plans the history's faults. Every fault undoes itself.
+func (w *World) nemesis() {
+	n := 2 + w.rng.IntN(9)
+	for range n {
+		at := w.between(4*time.Second, w.cfg.Faults-time.Second)
+		w.after(at, w.fault)
+	}
+}
+
+// left is how long the nemesis is still at work: faults end before it does.
+func (w *World) left() time.Duration { return max(0, w.cfg.Faults-time.Duration(w.now)) }
+
+func (w *World) lasting(most time.Duration) time.Duration {
+	return min(w.between(most/100, most), w.left())
+}
+
+func (w *World) anyMachine() *machine { return w.machines[w.rng.IntN(len(w.machines))] }
+
+// leading is the machine that leads, or any.
+func (w *World) leading() *machine {
+	for _, m := range w.servers {
+		if m.node != nil && !m.node.dead && m.node.replica.role == leads {
+			return m
+		}
+	}
+	return w.servers[w.rng.IntN(len(w.servers))]
+}
+
+// fault lets one bad thing happen.
+func (w *World) fault() {
+	w.check.faults++
+	m := w.anyMachine()
+	if w.chance(40) {
+		m = w.leading()
+	}
+	back := w.between(50*time.Millisecond, 5*time.Second)
+	switch w.rng.IntN(12) {
+	case 0, 1:
+		w.tell("FAULT %s: node process killed, back in %v", m.name, back)
+		m.killNode()
+		w.after(back, m.startNode)
+	case 2:
+		w.tell("FAULT %s: keeper killed", m.name)
+		m.killKeeper()
+	case 3:
+		w.tell("FAULT %s: node process and keeper killed, back in %v", m.name, back)
+		m.killNode()
+		m.killKeeper()
+		w.after(back, m.startNode)
+	case 4:
+		back = w.lasting(25 * time.Second)
+		w.tell("FAULT %s: machine lost, back in %v", m.name, back)
+		m.crash()
+		w.after(back, func() {
+			if m.lost {
+				w.tell("%s: machine is back", m.name)
+				m.boot0()
+			}
+		})
+	case 5:
+		w.pause(m.node, w.lasting(20*time.Second), m.name+": node process")
+	case 6:
+		if m.keeper != nil {
+			w.pause(m.keeper.p, w.between(time.Millisecond, 250*time.Millisecond), m.name+": keeper")
+		}
+	case 7, 8, 9:
+		w.partition(m)
+	case 10:
+		w.trouble(m)
+	case 11:
+		w.tell("FAULT %s: planned stop", m.name)
+		w.leave(m)
+	}
+}
+
+func (w *World) pause(p *program, d time.Duration, what string) {
+	if p == nil || p.dead || p.stopped {
+		return
+	}
+	w.tell("FAULT %s stopped for %v", what, d)
+	p.stop()
+	w.after(d, p.resume)
+}
+
+// partition cuts some links for a while.
+func (w *World) partition(m *machine) {
+	d := w.lasting(20 * time.Second)
+	var links [][2]*machine
+	what, oneWay := "", w.chance(25)
+	switch w.rng.IntN(3) {
+	case 0:
+		what = m.name + " alone"
+		for _, o := range w.machines {
+			if o != m {
+				links = append(links, [2]*machine{m, o})
+			}
+		}
+		if oneWay && w.chance(50) {
+			for i := range links {
+				links[i][0], links[i][1] = links[i][1], links[i][0]
+			}
+		}
+	case 1:
+		what = "two halves"
+		half := w.rng.Perm(len(w.machines))
+		for i, x := range half {
+			for _, y := range half[i+1:] {
+				if x < len(half)/2 != (y < len(half)/2) {
+					links = append(links, [2]*machine{w.machines[x], w.machines[y]})
+				}
+			}
+		}
+	case 2:
+		o := w.anyMachine()
+		if o == m {
+			return
+		}
+		what = m.name + " and " + o.name
+		links = append(links, [2]*machine{m, o})
+	}
+	w.tell("FAULT partition: %s, one way %v, for %v", what, oneWay, d)
+	for _, l := range links {
+		w.net.change(l[0], l[1], oneWay, 1)
+	}
+	w.after(d, func() {
+		w.tell("partition heals: %s", what)
+		for _, l := range links {
+			w.net.change(l[0], l[1], oneWay, -1)
+		}
+	})
+}
+
+// trouble is a slow disk, a slow network, or an election for no reason.
+func (w *World) trouble(m *machine) {
+	d := w.lasting(15 * time.Second)
+	switch {
+	case w.chance(40) && m.disk != nil:
+		w.tell("FAULT %s: slow disk for %v", m.name, d)
+		m.disk.slow = true
+		w.after(d, func() { m.disk.slow = false })
+	case w.chance(60):
+		w.tell("FAULT slow network for %v", d)
+		w.net.slow = true
+		w.after(d, func() { w.net.slow = false })
+	default:
+		l := w.leading()
+		w.tell("FAULT %s: steps down", l.name)
+		if l.node != nil {
+			l.node.do(func() {
+				if r := l.node.replica; r.role == leads {
+					r.follow(r.d.term, nil)
+				}
+			})
+		}
+	}
+}
+
+// leave is a planned stop; the node comes back.
+func (w *World) leave(m *machine) {
+	if m.node == nil || m.node.dead {
+		return
+	}
+	kill := w.chance(30)
+	m.node.do(func() { m.agent.step(agent.Leaving{Kill: kill}) })
+}
+
+// heal ends what the nemesis began and has not ended yet.
+func (w *World) heal() {
+	w.tell("everything heals")
+	w.net.cut, w.net.slow = map[[2]*machine]int{}, false
+	for _, m := range w.machines {
+		if m.disk != nil {
+			m.disk.slow = false
+		}
+		if m.lost {
+			m.boot0()
+		}
+		if m.node.stopped {
+			m.node.resume()
+		}
+	}
+}

@@ -4,9 +4,10 @@ package rota
 // duties, the streams to nodes and the event history follow the state machine, in
 // log order and without a hole.
 type Applied struct {
-	Index uint64
-	Term  uint64  // of the leader that proposed the entry
-	At    Instant // the state's now after the entry
+	Index       uint64
+	Term        uint64  // of the leader that proposed the entry
+	Incarnation uint16  // of the cluster, after the entry
+	At          Instant // the state's now after the entry
 	// NextDue and Format are the state's after the entry.
 	NextDue Instant
 	Format  uint16

@@ -36,6 +36,11 @@ type RaiseFormat struct{ Format uint16 }
 type RegisterNode struct {
 	Info NodeInfo
 	Boot string
+	// Counter is the counter that the new session is to have; zero: whichever comes
+	// next. If it is not the next one, KindStale, and Result.Session says the newest
+	// counter: a registration that was sent again must not arrive late and end the
+	// session that the second one began.
+	Counter uint64
 }
 
 // RenewLeases notes that these sessions were alive; an empty one only shows that

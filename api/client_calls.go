@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -130,6 +131,9 @@ func (c *Client) Runs(ctx context.Context, f RunFilter) (*List[RunView], error) 
 type RunOptions struct {
 	Tasks   bool // with its tasks: the first 1,000
 	Outputs bool // with outputs of any size
+	// Consistent asks for all that was acknowledged before, not for what the node
+	// that answers has seen so far.
+	Consistent bool
 }
 
 // Run finds a run by ID, unique prefix, or @last.
@@ -140,6 +144,9 @@ func (c *Client) Run(ctx context.Context, run string, o RunOptions) (*RunView, e
 	}
 	if o.Outputs {
 		q.Set("outputs", "true")
+	}
+	if o.Consistent {
+		q.Set("consistent", "true")
 	}
 	return get[RunView](ctx, c, "/v1/runs/"+url.PathEscape(run), q)
 }
@@ -161,6 +168,7 @@ func (c *Client) RunGraph(ctx context.Context, run string) (*GraphView, error) {
 // of its addresses answers within its patience.
 func (c *Client) WaitRun(ctx context.Context, run string, watch func(*RunView)) (*RunView, error) {
 	index := uint64(0)
+	heard := time.Now()
 	for {
 		q := url.Values{}
 		if index > 0 {
@@ -170,8 +178,12 @@ func (c *Client) WaitRun(ctx context.Context, run string, watch func(*RunView)) 
 		view := new(RunView)
 		res, err := c.call(ctx, &call{method: http.MethodGet, path: "/v1/runs/" + url.PathEscape(run), query: q, out: view})
 		if err != nil {
+			if index > 0 && c.mayReturn(err, heard) && wait(ctx, 200*time.Millisecond) == nil {
+				continue
+			}
 			return nil, err
 		}
+		heard = time.Now()
 		if watch != nil && (!res.unchanged || index == 0) {
 			watch(view)
 		}
@@ -180,6 +192,14 @@ func (c *Client) WaitRun(ctx context.Context, run string, watch func(*RunView)) 
 		}
 		run, index = string(view.ID), max(res.index, 1)
 	}
+}
+
+// mayReturn reports whether what answered at an instant may do so again, and there
+// is patience left to see.
+func (c *Client) mayReturn(err error, heard time.Time) bool {
+	var unreachable *UnreachableError
+	_, passing := passes(err)
+	return (passing || errors.As(err, &unreachable)) && time.Since(heard) < c.opts.Patience
 }
 
 // CancelRun cancels whatever of a run has not ended.

@@ -7,11 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"net/http"
 	"net/url"
-	"strconv"
 	"time"
 )
 
@@ -202,35 +200,4 @@ func (c *Client) open(ctx context.Context, path string, q url.Values, h http.Hea
 		return nil, refused
 	}
 	return nil, unreachable
-}
-
-// LogOptions choose a log; the zero value is the stdout of the newest attempt.
-type LogOptions struct {
-	Stream  string // stdout (empty) or stderr
-	Attempt uint64 // 0: the newest
-	Offset  int64  // bytes to skip; negative: that many before the end
-	Follow  bool   // wait for more until the attempt has ended
-}
-
-// TaskLogs reads what an attempt wrote, from the node that ran it. The caller
-// closes it.
-func (c *Client) TaskLogs(ctx context.Context, run, key string, o LogOptions) (io.ReadCloser, error) {
-	q := url.Values{}
-	if o.Stream != "" {
-		q.Set("stream", o.Stream)
-	}
-	if o.Attempt > 0 {
-		q.Set("attempt", strconv.FormatUint(o.Attempt, 10))
-	}
-	if o.Offset != 0 {
-		q.Set("offset", strconv.FormatInt(o.Offset, 10))
-	}
-	if o.Follow {
-		q.Set("follow", "true")
-	}
-	resp, err := c.open(ctx, taskPath(run, key)+"/logs", q, http.Header{"Accept": {"text/plain"}})
-	if err != nil {
-		return nil, err
-	}
-	return resp.Body, nil
 }

@@ -170,9 +170,12 @@ func (s *Server) localLog(w http.ResponseWriter, r *http.Request, l *logQuery) e
 		return err
 	}
 	defer func() { _ = f.Close() }() // only read
-	if err := seekLog(f, l.offset); err != nil {
+	start, err := seekLog(f, l.offset)
+	if err != nil {
 		return fmt.Errorf("read the log of task %q: %w", l.task, err)
 	}
+	w.Header().Set(headerAttempt, strconv.FormatUint(l.attempt, 10))
+	w.Header().Set(headerOffset, strconv.FormatInt(start, 10))
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(http.StatusOK)
 	c := http.NewResponseController(w)
@@ -239,14 +242,13 @@ func isTask(id rota.TaskID) bool {
 
 // seekLog goes to an offset; a negative one counts from the end, and one that lies
 // outside is moved to the nearest place inside.
-func seekLog(f io.Seeker, offset int64) error {
+func seekLog(f io.Seeker, offset int64) (int64, error) {
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if offset < 0 {
 		offset += size
 	}
-	_, err = f.Seek(min(max(offset, 0), size), io.SeekStart)
-	return err
+	return f.Seek(min(max(offset, 0), size), io.SeekStart)
 }

@@ -67,7 +67,7 @@ func (s *Server) pass(w http.ResponseWriter, r *http.Request, addresses []string
 	defer cancel()
 	var last error
 	for _, a := range addresses {
-		resp, err := s.forward(ctx, r, a)
+		resp, err := s.forward(ctx, r, a) //nolint:bodyclose // copyAnswer does
 		if err != nil {
 			last = err
 			if r.Context().Err() != nil {

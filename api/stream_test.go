@@ -366,6 +366,37 @@ func TestLogsComeFromTheNodeThatWroteThem(t *testing.T) {
 	}
 }
 
+// TestFollowedLogGoesOnAtAnotherNode: a reader whose node dies goes on where it
+// was, without a byte missing or twice.
+func TestFollowedLogGoesOnAtAnotherNode(t *testing.T) {
+	w := newWorld(t, 2, 2)
+	session := w.register(t, 0)
+	run := w.submit(t, 0, twoTasks)
+	task := rota.TaskID{Run: run.ID, Key: "a"}
+	w.place(t, task, session)
+	w.nodes[0].write(task, "0123456789", true)
+	c, err := api.NewClient([]string{w.nodes[1].http.URL, w.nodes[0].http.URL}, api.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := c.TaskLogs(soon(t), string(run.ID), "a", api.LogOptions{Follow: true, Offset: -8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closed(t, r)
+	first := make([]byte, 8)
+	if _, err := io.ReadFull(r, first); err != nil || string(first) != "23456789" {
+		t.Fatalf("%q %v", first, err)
+	}
+	w.nodes[1].http.CloseClientConnections()
+	w.nodes[1].http.Close()
+	w.nodes[0].write(task, "abc", false)
+	rest, err := io.ReadAll(r)
+	if err != nil || string(rest) != "abc" {
+		t.Errorf("%q %v", rest, err)
+	}
+}
+
 // TestFollowWaitsForThePlacement: the log of a task that waits is followed from
 // before it runs.
 func TestFollowWaitsForThePlacement(t *testing.T) {

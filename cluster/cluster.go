@@ -256,7 +256,7 @@ func (c *Cluster) OnApply(f func(rota.Applied)) {
 
 // OnRestore registers a function that hears when the state jumped to a snapshot
 // that the leader sent, or that the node began with. As OnApply otherwise.
-func (c *Cluster) OnRestore(f func(index uint64)) {
+func (c *Cluster) OnRestore(f func(incarnation uint16, index uint64)) {
 	if c.replica != nil {
 		c.replica.onRestore = append(c.replica.onRestore, f)
 	}

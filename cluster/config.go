@@ -119,6 +119,8 @@ func (c *Config) check() error {
 		return invalid("a node needs a role: %s, %s or both", rota.RoleServer, rota.RoleWorker)
 	case c.DataDir == "" && c.LogStore != StoreMemory:
 		return invalid("log store %q needs a data directory; %q keeps nothing", c.LogStore, StoreMemory)
+	case c.DataDir != "" && c.LogStore == StoreMemory:
+		return invalid("log store %q keeps nothing, so it cannot go with data directory %s: leave one of the two out", StoreMemory, c.DataDir)
 	case !slices.Contains([]string{StoreBolt, StoreWAL, StoreMemory}, c.LogStore):
 		return invalid("log store %q is not known: choose %s or %s", c.LogStore, StoreBolt, StoreWAL)
 	case c.HTTPAdvertise == "":

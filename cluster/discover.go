@@ -52,7 +52,7 @@ func (c *Cluster) discover(ctx context.Context) error {
 			return err
 		}
 		if mem != nil {
-			return c.ident.save(mem)
+			return c.ident.change(func(m *membership) { *m = *mem })
 		}
 		words := c.waitingFor(s)
 		c.setNotReady(words)

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 
 	"github.com/rota-sched/rota"
 	"github.com/rota-sched/rota/fsm"
@@ -66,12 +67,22 @@ func (c *Cluster) forward(ctx context.Context, batch []*proposal) {
 	reply, err := c.peers.Forward(ctx, addr, body)
 	if err != nil {
 		c.forget(addr)
+		if neverSent(err) {
+			fail(errNotProposed)
+			return
+		}
 		fail(&rota.Refusal{Kind: rota.KindUnknown, Detail: fmt.Sprintf("the operation was sent to the leader at %s, which did not answer: %v", addr, err)})
 		return
 	}
 	if err := c.deliver(reply, batch); err != nil {
 		fail(err)
 	}
+}
+
+// neverSent reports whether a call failed before the other end could have seen it.
+func neverSent(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
 }
 
 // deliver gives each proposal its answer, or an error for all of them.

@@ -44,11 +44,13 @@ type membership struct {
 // identity is the data directory as this package uses it. With an empty dir it
 // lives in memory.
 type identity struct {
-	dir  string
-	lock *os.File
-	mu   sync.Mutex // guards mem once the node runs
-	id   rota.NodeID
-	mem  *membership
+	dir    string
+	lock   *os.File
+	id     rota.NodeID
+	saving sync.Mutex // held while the membership changes
+
+	mu  sync.Mutex // guards what follows
+	mem *membership
 }
 
 // openIdentity locks the data directory and reads who the node is, making an ID
@@ -163,21 +165,28 @@ func (d *identity) membership() *membership {
 	return d.mem
 }
 
-// save remembers the membership durably before it counts.
-func (d *identity) save(m *membership) error {
+// change remembers the membership as f leaves it, durably before it counts. f gets a
+// copy; its slices are to be replaced, not written to.
+func (d *identity) change(f func(*membership)) error {
+	d.saving.Lock()
+	defer d.saving.Unlock()
+	var m membership
+	if old := d.membership(); old != nil {
+		m = *old
+	}
+	f(&m)
+	if d.dir != "" {
+		b, err := json.MarshalIndent(m, "", "  ")
+		if err != nil {
+			return fmt.Errorf("save the membership: %w", err)
+		}
+		if err := writeFile(filepath.Join(d.dir, clusterFile), append(b, '\n')); err != nil {
+			return unusable(d.dir, err)
+		}
+	}
 	d.mu.Lock()
-	d.mem = m
-	d.mu.Unlock()
-	if d.dir == "" {
-		return nil
-	}
-	b, err := json.MarshalIndent(m, "", "  ")
-	if err != nil {
-		return fmt.Errorf("save the membership: %w", err)
-	}
-	if err := writeFile(filepath.Join(d.dir, clusterFile), append(b, '\n')); err != nil {
-		return unusable(d.dir, err)
-	}
+	defer d.mu.Unlock()
+	d.mem = &m
 	return nil
 }
 

@@ -262,6 +262,12 @@ func (d *disk) WriteAt(p []byte, off int64) (int, error) {
 func (d *disk) Sync() error  { return nil }
 func (d *disk) Close() error { return nil }
 
+func (m *mark) at() point {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.written
+}
+
 // TestTheMarkFollowsTheLog up within a tenth of a second and down before the log's
 // end is dropped.
 func TestTheMarkFollowsTheLog(t *testing.T) {
@@ -284,14 +290,14 @@ func TestTheMarkFollowsTheLog(t *testing.T) {
 			time.Sleep(30 * time.Millisecond)
 		}
 		time.Sleep(markEvery)
-		if m.written != (point{10, 3}) {
-			t.Errorf("the mark is at %v", m.written)
+		if at := m.at(); at != (point{10, 3}) {
+			t.Errorf("the mark is at %v", at)
 		}
 		if err := l.DeleteRange(6, 10); err != nil {
 			t.Fatal(err)
 		}
-		if m.written != (point{index: 5}) {
-			t.Errorf("the end was dropped, the mark is at %v", m.written)
+		if at := m.at(); at != (point{index: 5}) {
+			t.Errorf("the end was dropped, the mark is at %v", at)
 		}
 		if err := l.StoreLogs(entries(6, 7, 4)); err != nil {
 			t.Fatal(err)

@@ -42,7 +42,8 @@ type ledger struct {
 
 	mu      sync.Mutex // guards what follows
 	last    raft.Log   // newest entry, without data
-	heard   time.Time  // when a leader's entries were last stored
+	heard   time.Time  // when a leader's entries were last stored, or the ledger was opened
+	follows bool       // a leader's entries were stored since then
 	configs []configAt // ascending
 	recent  recent
 }
@@ -200,7 +201,7 @@ func (l *ledger) StoreLogs(entries []*raft.Log) error {
 		l.recent.add(e)
 	}
 	if !own {
-		l.heard = time.Now()
+		l.heard, l.follows = time.Now(), true
 	}
 	last := l.last
 	l.mu.Unlock()
@@ -277,6 +278,14 @@ func (l *ledger) contact() time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.heard
+}
+
+// followed reports whether a leader's entries were stored since the ledger was
+// opened.
+func (l *ledger) followed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.follows
 }
 
 // configuration is the newest configuration in the log. It answers also while the

@@ -139,7 +139,7 @@ func TestANewServerIsSentASnapshot(t *testing.T) {
 				}
 				time.Sleep(3 * time.Minute) // every node writes a snapshot
 				restored := make(chan uint64, 10)
-				c.OnOpen(func(_ int, n *cluster.Cluster) { n.OnRestore(func(index uint64) { restored <- index }) })
+				c.OnOpen(func(_ int, n *cluster.Cluster) { n.OnRestore(func(_ uint16, index uint64) { restored <- index }) })
 				c.Add(3, 0)
 				waitSuffrage(c, leader, 3, "follower")
 				mustSubmit(t, c, leader, 200)

@@ -31,17 +31,25 @@ func (c *Cluster) Propose(ctx context.Context, cmd rota.Command) (rota.Result, e
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	again := mayRepeat(cmd)
-	return retry(ctx, c, func() (rota.Result, error) {
+	var doubt error // an earlier try whose fate is not known
+	res, err := retry(ctx, c, func() (rota.Result, error) {
 		q := c.away
 		if re, _ := c.current(); re != nil {
 			q = re.queue
 		}
 		res, err := c.through(ctx, q, newProposal(cmd, raw))
-		if again && rota.KindOf(err) == rota.KindUnknown && ctx.Err() == nil {
-			return res, errors.Join(errNotProposed, err)
+		if rota.KindOf(err) == rota.KindUnknown {
+			doubt = err
+			if again {
+				return res, errNotProposed
+			}
 		}
 		return res, err
 	})
+	if err != nil && doubt != nil {
+		return res, doubt
+	}
+	return res, err
 }
 
 // through sends a proposal down a queue and waits for its answer.
@@ -90,9 +98,6 @@ func retry[T any](ctx context.Context, c *Cluster, f func() (T, error)) (T, erro
 		case <-t.C:
 		case <-ctx.Done():
 			t.Stop()
-			if kind := rota.KindOf(err); kind != rota.KindNone {
-				return v, &rota.Refusal{Kind: kind, Detail: err.Error()}
-			}
 			return v, &rota.Refusal{Kind: rota.KindNoLeader, Detail: "no node leads the cluster, or none could be reached in time: " + ctx.Err().Error()}
 		}
 		t.Stop()

@@ -32,7 +32,7 @@ type replica struct {
 	fatal     func(error)
 	boot      func() time.Duration
 	onApply   []func(rota.Applied) // set before Raft starts
-	onRestore []func(index uint64)
+	onRestore []func(incarnation uint16, index uint64)
 	applied   atomic.Uint64
 	format    atomic.Uint32 // active
 	halted    atomic.Pointer[error]
@@ -75,7 +75,7 @@ func (r *replica) Apply(entry *raft.Log) any {
 	}
 	results, changes := r.state.Apply(e)
 	r.publish(rota.Applied{
-		Index: e.Index, Term: e.Term, At: r.state.Now(), NextDue: r.state.NextDue(), Format: r.state.Format(), Changes: changes,
+		Index: e.Index, Term: e.Term, At: r.state.Now(), NextDue: r.state.NextDue(), Format: r.state.Format(), Incarnation: r.state.Incarnation(), Changes: changes,
 	})
 	return outcome{index: e.Index, results: results, void: void}
 }
@@ -88,7 +88,7 @@ func (r *replica) StoreConfiguration(index uint64, _ raft.Configuration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.publish(rota.Applied{
-		Index: index, At: r.state.Now(), NextDue: r.state.NextDue(), Format: r.state.Format(), Configuration: true,
+		Index: index, At: r.state.Now(), NextDue: r.state.NextDue(), Format: r.state.Format(), Incarnation: r.state.Incarnation(), Configuration: true,
 	})
 }
 
@@ -134,7 +134,7 @@ func (r *replica) Restore(source io.ReadCloser) error {
 		f.overflow()
 	}
 	for _, f := range r.onRestore {
-		f(state.Index())
+		f(state.Incarnation(), state.Index())
 	}
 	close(r.changed)
 	r.changed = make(chan struct{})

@@ -54,7 +54,7 @@ func (c *Cluster) Run(ctx context.Context) error {
 // take founds or joins a cluster, takes part in it, and returns when ctx ends or
 // something failed.
 func (c *Cluster) take(ctx context.Context) error {
-	if c.ident.mem == nil {
+	if c.ident.membership() == nil {
 		if err := c.discover(ctx); err != nil {
 			if ctx.Err() != nil {
 				return nil
@@ -99,7 +99,7 @@ func (c *Cluster) startGossip() error {
 		roles += "w"
 	}
 	g, err := startGossip(gossipConfig{
-		id: c.id, key: c.ident.mem.Key, transport: c.transport, advertise: c.gossAt,
+		id: c.id, key: c.ident.membership().Key, transport: c.transport, advertise: c.gossAt,
 		self: rumour{Name: c.cfg.Name, Roles: roles, HTTP: c.cfg.HTTPAdvertise, Raft: c.raftAt},
 		tune: c.cfg.Seams.GossipConfig, ears: &c.ears, log: c.log.Named("gossip"),
 	})
@@ -118,7 +118,8 @@ func (c *Cluster) startRaft(ctx context.Context) error {
 	conf := c.raftConfig()
 	notify := make(chan bool)
 	conf.NotifyCh = notify
-	c.streams.start(pass{clusterID: c.ident.mem.ClusterID, key: c.ident.mem.Key})
+	mem := c.ident.membership()
+	c.streams.start(pass{clusterID: mem.ClusterID, key: mem.Key})
 	trans := &gate{hung: c.watch.hung, contact: &c.contact, NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		ServerAddressProvider: addressBook{c}, Logger: conf.Logger.Named("transport"), Stream: c.streams,
 		MaxPool: maxPooled, Timeout: c.cfg.Timeouts.Raft, MsgpackUseNewTimeFormat: true,
@@ -160,7 +161,7 @@ func (c *Cluster) raftConfig() *raft.Config {
 
 // found writes the first configuration, on the one node that was chosen to.
 func (c *Cluster) found(conf *raft.Config, snaps raft.SnapshotStore, trans raft.Transport) error {
-	mem := *c.ident.mem
+	mem := c.ident.membership()
 	if len(mem.Founders) > 0 && c.ledger.end() == 0 {
 		var first raft.Configuration
 		for _, f := range mem.Founders {
@@ -171,8 +172,7 @@ func (c *Cluster) found(conf *raft.Config, snaps raft.SnapshotStore, trans raft.
 		}
 	}
 	if mem.Founders != nil {
-		mem.Founders, mem.HadLog = nil, true
-		return c.ident.save(&mem)
+		return c.ident.change(func(m *membership) { m.Founders, m.HadLog = nil, true })
 	}
 	return nil
 }
@@ -222,7 +222,7 @@ func (c *Cluster) stop() error {
 // the others are, so that the node finds them again after a restart.
 func (c *Cluster) keepSeeds(ctx context.Context) {
 	g := c.gossiping()
-	seeds := slices.Clone(c.ident.mem.Gossip)
+	seeds := slices.Clone(c.ident.membership().Gossip)
 	seeds = slices.DeleteFunc(seeds, func(a string) bool { return a == c.gossAt })
 	wait := c.cfg.Timeouts.RetryJoin
 	for tries := 0; len(seeds) > 0 && g.join(seeds) == 0; tries++ {
@@ -248,15 +248,16 @@ func (c *Cluster) keepSeeds(ctx context.Context) {
 			g.join(seeds)
 			continue
 		}
-		mem := *c.ident.mem
-		mem.HadLog = mem.HadLog || (c.ledger != nil && c.ledger.end() > 0)
-		if slices.Equal(now, mem.Gossip) && mem.HadLog == c.ident.mem.HadLog {
+		mem := c.ident.membership()
+		hadLog := mem.HadLog || (c.ledger != nil && c.ledger.end() > 0)
+		if len(now) == 0 {
+			now = mem.Gossip
+		}
+		if slices.Equal(now, mem.Gossip) && mem.HadLog == hadLog {
 			continue
 		}
-		if len(now) > 0 {
-			mem.Gossip, seeds = now, now
-		}
-		if err := c.ident.save(&mem); err != nil {
+		seeds = now
+		if err := c.ident.change(func(m *membership) { m.Gossip, m.HadLog = now, hadLog }); err != nil {
 			c.log.Warn("could not remember the other nodes' addresses", "error", err)
 		}
 	}

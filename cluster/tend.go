@@ -269,7 +269,7 @@ func (c *Cluster) startInstant(ctx context.Context) rota.Instant {
 		return wall
 	}
 	at = at.Add(passed)
-	if wall.Sub(at) <= wholeStop || c.contact.heardAny() {
+	if wall.Sub(at) <= wholeStop || c.contact.heardAny() || c.ledger.followed() {
 		return at
 	}
 	_, config := c.ledger.configuration()

@@ -9,7 +9,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 
 	"github.com/rota-sched/rota"
@@ -253,7 +252,7 @@ func TestContactGrowsOnlyWithoutALeader(t *testing.T) {
 func TestTimeGoesOnWhereTheLogStopped(t *testing.T) {
 	wrong := map[int]time.Duration{}
 	var mu sync.Mutex
-	story(t, clustertest.Options{Log: hclog.Info, Config: func(i int, cfg *cluster.Config) {
+	story(t, clustertest.Options{Config: func(i int, cfg *cluster.Config) {
 		cfg.Seams.Wall = func() time.Time {
 			mu.Lock()
 			defer mu.Unlock()

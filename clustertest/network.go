@@ -30,8 +30,8 @@ type Network struct {
 type line struct{ from, to int }
 
 var (
-	errRefused = errors.New("connection refused")
-	errCut     = errors.New("connection timed out")
+	errRefused error = &net.OpError{Op: "dial", Net: "test", Err: errors.New("connection refused")}
+	errCut           = errors.New("connection timed out")
 )
 
 // NewNetwork makes a network whose every hop takes the latency.

@@ -2,6 +2,7 @@ package clustertest
 
 import (
 	"context"
+	"io"
 
 	"github.com/rota-sched/rota/cluster"
 )
@@ -31,7 +32,7 @@ func call[T any](ctx context.Context, p peers, to string, f func(*cluster.Cluste
 		return none, cutErr
 	}
 	if p.c.door(owner, to) != node {
-		return none, errRefused // its process died before it could answer
+		return none, io.ErrUnexpectedEOF // its process died before it could answer
 	}
 	return v, err
 }

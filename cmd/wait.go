@@ -72,7 +72,8 @@ func (a *app) attend(parent context.Context, client *api.Client, run *api.RunVie
 	case err != nil:
 		return a.lostSight(err, run.ID)
 	}
-	full, err := client.Run(parent, string(end.ID), api.RunOptions{Tasks: true})
+	// The leader told of the end: the node that answers now may be behind it.
+	full, err := client.Run(parent, string(end.ID), api.RunOptions{Tasks: true, Consistent: true})
 	if err != nil {
 		return a.lostSight(err, run.ID)
 	}

@@ -10,6 +10,7 @@ type work struct {
 	epoch   uint64 // stamp of runs and nodes edited by this entry
 	step    uint64 // stamp of tasks edited since the last settle: by this command
 	changes []rota.Change
+	likely  int // changes of the last entry: a guess for the next
 	buf     []byte // for encoding what is hashed
 
 	tasks   []editedTask // by this command
@@ -45,6 +46,7 @@ func (s *State) Apply(e rota.Entry) ([]rota.Result, []rota.Change) {
 	s.meta.index = e.Index
 	s.meta.now = max(s.meta.now, min(e.At, latest))
 	s.w.entry = &e
+	s.w.changes = make([]rota.Change, 0, s.w.likely)
 	s.w.epoch++
 	for i := range e.Commands {
 		results[i] = s.do(&e.Commands[i])
@@ -53,7 +55,7 @@ func (s *State) Apply(e rota.Entry) ([]rota.Result, []rota.Change) {
 	}
 	s.seal()
 	changes := s.w.changes
-	s.w.entry, s.w.changes = nil, nil
+	s.w.entry, s.w.changes, s.w.likely = nil, nil, min(len(changes), 256)
 	return results, changes
 }
 

@@ -58,8 +58,11 @@ func busyLog() []rota.Entry {
 		{rota.ExpireSession{Session: rota.Session{Node: "n2", Boot: "b", Counter: 1}, Released: true, Left: true}},
 		{
 			rota.SubmitRun{Run: "R1", Job: "job", Hash: "h", Source: []byte("x"), Digest: "d", Total: 5, Specs: []*rota.TaskSpec{plain, late, gpu}, Tasks: []rota.NewTask{
-				{Key: "a"}, {Key: "b", Spec: 1}, {Key: "c", Spec: 2},
-				{Key: "d", DependsOn: []rota.Edge{{On: "a"}, {On: "b", Kind: rota.EdgeAny}}}, {Key: "e"},
+				{Key: "a"},
+				{Key: "b", Spec: 1},
+				{Key: "c", Spec: 2},
+				{Key: "d", DependsOn: []rota.Edge{{On: "a"}, {On: "b", Kind: rota.EdgeAny}}},
+				{Key: "e"},
 			}},
 			rota.SubmitRun{Run: "R2", Job: "job", Hash: "h2", Source: []byte("y"), Total: 3, Specs: []*rota.TaskSpec{plain}, Tasks: []rota.NewTask{{Key: "a"}}},
 			rota.SubmitRun{Run: "R3", Job: "job", Hash: "h", Total: 0},

@@ -8,7 +8,7 @@ import (
 )
 
 // taskChanges are the change types by status, made once.
-var taskChanges = func() (types [16]rota.ChangeType) {
+var taskChanges = func() (types [16]rota.ChangeType) { //nolint:gochecknoglobals // a table that never changes
 	for _, s := range rota.Statuses {
 		types[s] = rota.TaskChange(s)
 	}

@@ -16,6 +16,15 @@ func (s *State) registerNode(op *rota.RegisterNode) rota.Result {
 		return refused(kind, detail)
 	}
 	old := s.nodeByID(info.ID)
+	last := s.meta.sessions
+	if old != nil {
+		last = old.LastCounter
+	}
+	if op.Counter != 0 && op.Counter != last+1 {
+		res := refused(rota.KindStale, fmt.Sprintf("a session with the counter %d cannot follow one with %d", op.Counter, last))
+		res.Session = rota.Session{Node: info.ID, Counter: last}
+		return res
+	}
 	switch {
 	case old == nil:
 		old = &node{Node: rota.Node{LastCounter: s.meta.sessions}}

@@ -114,7 +114,6 @@ type pending struct {
 	specs    []*rota.TaskSpec
 	tasks    []rota.NewTask
 	edges    int    // derived
-	fixed    Digest // of all but the lists
 	specSum  Digest // chained over the list
 	taskSum  Digest // chained over the list
 	sum      Digest

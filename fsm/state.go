@@ -25,7 +25,9 @@ type State struct {
 func New() *State { return NewWith(DefaultLimits()) }
 
 // NewWith makes the empty state with other limits, for tests.
-func NewWith(l Limits) *State { return &State{tables: newTables(), limits: l, kept: map[string]int{}, w: work{step: 1}} }
+func NewWith(l Limits) *State {
+	return &State{tables: newTables(), limits: l, kept: map[string]int{}, w: work{step: 1}}
+}
 
 // CanApply reports why an entry must not be applied by this binary in this state:
 // nil, or an error that wraps ErrHalt. Whoever applies the log asks it before

@@ -17,6 +17,7 @@ import (
 // of it. Run with -rewrite after a wanted change and read the diff.
 func TestStories(t *testing.T) {
 	datadriven.Walk(t, "testdata/stories", func(t *testing.T, path string) {
+		t.Helper()
 		st := newStory(t)
 		datadriven.RunTest(t, path, st.step)
 		st.replay()
@@ -36,6 +37,7 @@ type story struct {
 const storyBegin = rota.Instant(1000 * time.Second)
 
 func newStory(t *testing.T) *story {
+	t.Helper()
 	st := &story{t: t, now: storyBegin, limits: DefaultLimits(), sessions: map[string]rota.Session{}}
 	st.s = NewWith(st.limits)
 	return st
@@ -188,7 +190,7 @@ func (st *story) step(t *testing.T, d *datadriven.TestData) string {
 		st.s = NewWith(st.limits)
 		return "ok\n"
 	case "register":
-		return st.register(d, arg, number)
+		return st.register(arg, number)
 	case "submit":
 		specs, tasks := parseTasks(t, d)
 		op := rota.SubmitRun{
@@ -264,7 +266,7 @@ func (st *story) session(d *datadriven.TestData, node string) rota.Session {
 	return s
 }
 
-func (st *story) register(d *datadriven.TestData, arg func(string) string, number func(string, int) int) string {
+func (st *story) register(arg func(string) string, number func(string, int) int) string {
 	node := arg("node")
 	info := rota.NodeInfo{
 		ID: rota.NodeID(node), Name: or(arg("name"), node), Roles: []rota.Role{rota.RoleServer, rota.RoleWorker}, Address: node + ":8420",

@@ -32,7 +32,7 @@ func appendOp(b []byte, op rota.Op) []byte {
 	case rota.RaiseFormat:
 		return appendUint(append(b, codeRaiseFormat), uint64(op.Format))
 	case rota.RegisterNode:
-		return appendText(appendNodeInfo(append(b, codeRegisterNode), &op.Info), op.Boot)
+		return appendUint(appendText(appendNodeInfo(append(b, codeRegisterNode), &op.Info), op.Boot), op.Counter)
 	case rota.RenewLeases:
 		b = binary.AppendUvarint(append(b, codeRenewLeases), uint64(len(op.Sessions)))
 		for _, s := range op.Sessions {
@@ -75,7 +75,7 @@ func (r *reader) op() rota.Op {
 	case codeRaiseFormat:
 		return rota.RaiseFormat{Format: r.uint16()}
 	case codeRegisterNode:
-		return rota.RegisterNode{Info: r.nodeInfo(), Boot: r.text()}
+		return rota.RegisterNode{Info: r.nodeInfo(), Boot: r.text(), Counter: r.uint()}
 	case codeRenewLeases:
 		return rota.RenewLeases{Sessions: list(r, 3, (*reader).session)}
 	case codeExpireSession:

@@ -13,9 +13,10 @@ import (
 // an encoder forgets is missed.
 type filler struct{ n int }
 
-func (f *filler) fill(t testing.TB, v reflect.Value) {
+func (f *filler) fill(tb testing.TB, v reflect.Value) {
+	tb.Helper()
 	f.n++
-	switch v.Kind() { //nolint:exhaustive // the kinds that records are made of
+	switch v.Kind() {
 	case reflect.String:
 		v.SetString("text-" + strconv.Itoa(f.n))
 	case reflect.Int, reflect.Int64:
@@ -30,38 +31,42 @@ func (f *filler) fill(t testing.TB, v reflect.Value) {
 		v.SetBool(true)
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
-		f.fill(t, v.Elem())
+		f.fill(tb, v.Elem())
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
-		f.fill(t, v.Index(0))
-		f.fill(t, v.Index(1))
+		f.fill(tb, v.Index(0))
+		f.fill(tb, v.Index(1))
 	case reflect.Array:
 		for i := range v.Len() {
-			f.fill(t, v.Index(i))
+			f.fill(tb, v.Index(i))
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
 			if v.Type().Field(i).IsExported() {
-				f.fill(t, v.Field(i))
+				f.fill(tb, v.Field(i))
 			}
 		}
 	default:
-		t.Fatalf("no content for %s", v.Type())
+		tb.Fatalf("no content for %s", v.Type())
 	}
 }
 
-func filled[T any](t testing.TB) T {
+func filled[T any](tb testing.TB) T {
+	tb.Helper()
 	var v T
-	(&filler{}).fill(t, reflect.ValueOf(&v).Elem())
+	(&filler{}).fill(tb, reflect.ValueOf(&v).Elem())
 	return v
 }
 
 // everyOp is one of each operation, with every field set.
-func everyOp(t testing.TB) []rota.Op {
+func everyOp(tb testing.TB) []rota.Op {
+	tb.Helper()
 	return []rota.Op{
-		filled[rota.RaiseFormat](t), filled[rota.RegisterNode](t), filled[rota.RenewLeases](t), filled[rota.ExpireSession](t),
-		filled[rota.MarkNode](t), filled[rota.SubmitRun](t), filled[rota.AddTasks](t), filled[rota.Resolve](t), filled[rota.Place](t),
-		filled[rota.Report](t), rota.Due{}, filled[rota.CancelRun](t), filled[rota.CancelTask](t), filled[rota.Answer](t),
+		filled[rota.RaiseFormat](tb), filled[rota.RegisterNode](tb), filled[rota.RenewLeases](tb), filled[rota.ExpireSession](tb),
+		filled[rota.MarkNode](tb), filled[rota.SubmitRun](tb), filled[rota.AddTasks](tb), filled[rota.Resolve](tb), filled[rota.Place](tb),
+		filled[rota.Report](tb),
+		rota.Due{},
+		filled[rota.CancelRun](tb), filled[rota.CancelTask](tb), filled[rota.Answer](tb),
 	}
 }
 

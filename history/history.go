@@ -47,18 +47,17 @@ type History struct {
 	segments []*segment
 	floor    ID            // events up to here are not kept
 	last     ID            // after the newest entry written
-	recent   []batch       // the newest batches with events, oldest first
+	recent   []entry       // the newest entries with events, oldest first
 	inRecent int           // events in them
 	before   ID            // after the entry before the first of them
 	changed  chan struct{} // closed when events are added
 }
 
-// job is an entry to write, or a gap: entries up to last are not known here.
+// job is an entry to write, or a gap: entries up to an ID are not known here.
 type job struct {
-	incarnation uint16
-	applied     rota.Applied
-	gap         bool
-	last        ID
+	entry
+	gap   bool
+	after ID // of a gap
 }
 
 // Open finds out what is kept in the directory, cutting off a torn tail. Files
@@ -114,9 +113,9 @@ func (h *History) Append(incarnation uint16, a rota.Applied) {
 	h.accepted = last
 	if h.queued+len(a.Changes) > h.cfg.Queue && h.queued > 0 {
 		h.cfg.Logger.Warn("the disk does not keep up with events, history begins anew", "index", a.Index, "waiting", h.queued)
-		h.queue, h.queued = []job{{gap: true, last: last}}, 1
+		h.queue, h.queued = []job{{gap: true, after: last}}, 1
 	} else {
-		h.queue = append(h.queue, job{incarnation: incarnation, applied: a, last: last})
+		h.queue = append(h.queue, job{entry: entry{incarnation: incarnation, applied: a}})
 		h.queued += len(a.Changes)
 	}
 	h.nudge()
@@ -136,7 +135,7 @@ func (h *History) Restored(incarnation uint16, index uint64) {
 		h.cfg.Logger.Info("state came by snapshot, history begins anew", "index", index)
 	}
 	h.accepted = last
-	h.queue, h.queued = []job{{gap: true, last: last}}, 1
+	h.queue, h.queued = []job{{gap: true, after: last}}, 1
 	h.nudge()
 }
 
@@ -162,6 +161,14 @@ func (h *History) Last() ID {
 	return h.last
 }
 
+// Changed is closed when there are events that were not there when it was called,
+// or when history begins anew.
+func (h *History) Changed() <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.changed
+}
+
 // Run writes what Append takes until ctx ends, then writes the rest and closes the
 // files. Trouble with the disk is logged and costs history, never more: Run
 // returns nil.
@@ -174,6 +181,7 @@ func (h *History) Run(ctx context.Context) error {
 			h.drain()
 			h.mu.Lock()
 			h.closeAll()
+			h.floor = h.before // memory is all that can be read now
 			h.mu.Unlock()
 			return nil
 		}

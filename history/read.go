@@ -14,7 +14,6 @@ import (
 // Read gives events after an ID, the oldest first, about limit of them at most
 // (an entry's events are cut only at limit, so a page may end within one). No
 // events and no error: there are none yet. ErrGone: some after the ID are not kept.
-// The events are shared: not to be changed.
 func (h *History) Read(after ID, limit int) ([]rota.Event, error) {
 	p := page{after: after, limit: max(limit, 1)}
 	h.mu.Lock()
@@ -23,10 +22,15 @@ func (h *History) Read(after ID, limit int) ([]rota.Event, error) {
 		h.mu.Unlock()
 		return nil, fmt.Errorf("read events after %s: %w", after, ErrGone)
 	case after.Compare(h.before) >= 0:
-		defer h.mu.Unlock()
-		i, _ := slices.BinarySearchFunc(h.recent, after, func(b batch, id ID) int { return b.last().Compare(id) })
-		for ; i < len(h.recent) && !p.full(); i++ {
-			p.add(&h.recent[i])
+		i, _ := slices.BinarySearchFunc(h.recent, after, func(e entry, id ID) int { return e.last().Compare(id) })
+		recent := slices.Clone(h.recent[i:min(len(h.recent), i+p.limit+1)]) // an entry has one event at least
+		h.mu.Unlock()
+		for i := range recent {
+			if p.full() {
+				break
+			}
+			b := recent[i].batch()
+			p.add(&b)
 		}
 		return p.events, nil
 	}
@@ -117,9 +121,7 @@ func (h *History) Follow(after ID) *Tail { return &Tail{h: h, at: after} }
 // fell behind what is kept, or history began anew; else ctx's error.
 func (t *Tail) Next(ctx context.Context) ([]rota.Event, error) {
 	for {
-		t.h.mu.Lock()
-		changed := t.h.changed
-		t.h.mu.Unlock()
+		changed := t.h.Changed()
 		events, err := t.h.Read(t.at, tailPage)
 		if err != nil {
 			return nil, err

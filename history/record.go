@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
-	"maps"
-	"slices"
 
 	"github.com/rota-sched/rota"
 )
@@ -19,32 +17,23 @@ const (
 	maxRecordBytes = 64 << 20
 )
 
-var (
-	castagnoli = crc32.MakeTable(crc32.Castagnoli)
-	errRecord  = errors.New("malformed record")
-)
+var castagnoli = crc32.MakeTable(crc32.Castagnoli) //nolint:gochecknoglobals // a table that never changes
+
+var errRecord = errors.New("malformed record")
 
 // batch is what one record holds.
 type batch struct {
 	incarnation uint16
 	index       uint64
 	at          rota.Instant
-	events      []rota.Event // IDs and indexes are filled in when read
+	events      []rota.Event
 }
 
 func (b *batch) last() ID { return After(b.incarnation, b.index) }
 
-// batchOf collects the events of an applied entry; none: nothing to write.
-func batchOf(incarnation uint16, a *rota.Applied) batch {
-	b := batch{incarnation: incarnation, index: a.Index, at: a.At}
-	for i := range a.Changes {
-		if e, ok := EventOf(&a.Changes[i]); ok {
-			e.ID = ID{Incarnation: incarnation, Index: a.Index, Position: uint32(len(b.events))}.String()
-			e.Index = a.Index
-			b.events = append(b.events, e)
-		}
-	}
-	return b
+// id is that of the next event to be added.
+func (b *batch) id() string {
+	return ID{Incarnation: b.incarnation, Index: b.index, Position: uint32(len(b.events))}.String()
 }
 
 func appendText[T ~string](b []byte, s T) []byte {
@@ -57,27 +46,38 @@ const (
 	valueInt
 )
 
-func (b *batch) append(out []byte) []byte {
+// append encodes the record of an entry and counts its events.
+func (e *entry) append(out []byte) []byte {
 	start := len(out)
-	out = append(out, make([]byte, recordHead)...)
-	out = binary.AppendUvarint(out, uint64(b.incarnation))
-	out = binary.AppendUvarint(out, b.index)
-	out = binary.AppendVarint(out, int64(b.at))
-	out = binary.AppendUvarint(out, uint64(len(b.events)))
-	for i := range b.events {
-		e := &b.events[i]
-		out = appendText(appendText(appendText(out, e.Type), e.Run), e.Task)
-		out = binary.AppendUvarint(out, e.Attempt)
-		out = binary.AppendUvarint(out, uint64(len(e.Data)))
-		for _, k := range slices.Sorted(maps.Keys(e.Data)) {
-			out = appendText(out, k)
-			switch v := e.Data[k].(type) {
-			case string:
-				out = appendText(append(out, valueText), v)
-			case int64:
-				out = binary.AppendVarint(append(out, valueInt), v)
-			default: // EventOf makes no other
-				out = appendText(append(out, valueText), "")
+	e.events = 0
+	for i := range e.applied.Changes {
+		if isEvent(&e.applied.Changes[i]) {
+			e.events++
+		}
+	}
+	var head [recordHead]byte
+	out = append(out, head[:]...)
+	out = binary.AppendUvarint(out, uint64(e.incarnation))
+	out = binary.AppendUvarint(out, e.applied.Index)
+	out = binary.AppendVarint(out, int64(e.applied.At))
+	out = binary.AppendUvarint(out, uint64(e.events))
+	var room [8]fact
+	for i := range e.applied.Changes {
+		c := &e.applied.Changes[i]
+		if !isEvent(c) {
+			continue
+		}
+		run, task := subject(c)
+		out = appendText(appendText(appendText(out, c.Type), run), task)
+		out = binary.AppendUvarint(out, c.Attempt)
+		facts := factsOf(room[:0], c)
+		out = binary.AppendUvarint(out, uint64(len(facts)))
+		for _, f := range facts {
+			out = appendText(out, f.key)
+			if f.isText {
+				out = appendText(append(out, valueText), f.text)
+			} else {
+				out = binary.AppendVarint(append(out, valueInt), f.number)
 			}
 		}
 	}
@@ -157,16 +157,14 @@ func decodeBatch(payload []byte) (batch, error) {
 	b.events = make([]rota.Event, 0, n)
 	for range n {
 		e := rota.Event{
-			ID: ID{Incarnation: b.incarnation, Index: b.index, Position: uint32(len(b.events))}.String(), Index: b.index, At: b.at,
+			ID: b.id(), Index: b.index, At: b.at,
 			Type: rota.ChangeType(d.text()), Run: rota.RunID(d.text()), Task: rota.TaskKey(d.text()), Attempt: d.uint(),
 		}
 		pairs := d.uint()
 		if pairs > uint64(len(d.b)) {
 			return batch{}, errRecord
 		}
-		if pairs > 0 {
-			e.Data = make(map[string]any, pairs)
-		}
+		e.Data = make(map[string]any, min(pairs, 16))
 		for range pairs {
 			k := d.text()
 			switch d.byte() {

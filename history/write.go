@@ -15,7 +15,7 @@ type chunk struct {
 }
 
 type written struct {
-	batch batch
+	entry
 	bytes int64
 }
 
@@ -26,18 +26,18 @@ func (h *History) write(jobs []job) {
 		j := &jobs[i]
 		if j.gap {
 			h.flush(&c)
-			h.begin(j.last)
+			h.begin(j.after)
 			continue
 		}
-		b := batchOf(j.incarnation, &j.applied)
-		if n := len(c.records); len(b.events) == 0 && n > 0 && len(c.records[n-1].batch.events) == 0 {
-			// The older of two entries without events says nothing any more.
-			c.bytes = c.bytes[:int64(len(c.bytes))-c.records[n-1].bytes]
-			c.records = c.records[:n-1]
-		}
 		before := len(c.bytes)
-		c.bytes = b.append(c.bytes)
-		c.records = append(c.records, written{batch: b, bytes: int64(len(c.bytes) - before)})
+		c.bytes = j.append(c.bytes)
+		if n := len(c.records); j.events == 0 && n > 0 && c.records[n-1].events == 0 {
+			// The older of two entries without events says nothing any more.
+			older := before - int(c.records[n-1].bytes)
+			c.bytes = append(c.bytes[:older], c.bytes[before:]...)
+			c.records, before = c.records[:n-1], older
+		}
+		c.records = append(c.records, written{entry: j.entry, bytes: int64(len(c.bytes) - before)})
 		if len(c.bytes) >= flushBytes {
 			h.flush(&c)
 		}
@@ -50,7 +50,7 @@ func (h *History) flush(c *chunk) {
 	if len(c.records) == 0 {
 		return
 	}
-	last := c.records[len(c.records)-1].batch.last()
+	last := c.records[len(c.records)-1].last()
 	if err := h.put(c); err != nil {
 		h.cfg.Logger.Warn("events are lost to the disk, history begins anew", "index", last.Index, "error", err)
 		h.begin(last)
@@ -71,11 +71,11 @@ func (h *History) put(c *chunk) error {
 	defer h.mu.Unlock()
 	events := false
 	for i := range c.records {
-		b := &c.records[i].batch
-		s.note(b.last(), offset, c.records[i].bytes, len(b.events) == 0)
-		offset += c.records[i].bytes
-		if len(b.events) > 0 {
-			h.remember(b)
+		r := &c.records[i]
+		s.note(r.last(), offset, r.bytes, r.events == 0)
+		offset += r.bytes
+		if r.events > 0 {
+			h.remember(&r.entry)
 			events = true
 		}
 	}
@@ -109,14 +109,14 @@ func (h *History) active() (*segment, error) {
 	return s, nil
 }
 
-// remember keeps the newest batches at hand for those who follow.
-func (h *History) remember(b *batch) {
-	h.recent = append(h.recent, *b)
-	h.inRecent += len(b.events)
+// remember keeps the newest entries at hand for those who follow.
+func (h *History) remember(e *entry) {
+	h.recent = append(h.recent, *e)
+	h.inRecent += e.events
 	for h.inRecent > h.cfg.Recent && len(h.recent) > 1 {
-		h.inRecent -= len(h.recent[0].events)
+		h.inRecent -= h.recent[0].events
 		h.before = h.recent[0].last()
-		h.recent[0] = batch{}
+		h.recent[0] = entry{}
 		h.recent = h.recent[1:]
 	}
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // read parses a file of testdata.
-func read(t testing.TB, path string, in jobspecs.Inputs) (*jobspecs.File, rota.Diagnostics) {
+func read(t *testing.T, path string, in jobspecs.Inputs) (*jobspecs.File, rota.Diagnostics) {
 	t.Helper()
 	text, err := os.ReadFile(path)
 	if err != nil {

@@ -54,6 +54,12 @@ func (r *refs) markBroken(frozen, perInstance bool) {
 // section 5.)
 func (f *File) evaluate(r *report, e hclsyntax.Expression, refs *refs, sc *scope) (v cty.Value, ok bool) {
 	ctx := f.context(refs, sc)
+	if refs.heavy {
+		if why := tooMuchWork(e, ctx); why != "" {
+			r.error(e.Range(), "This expression takes too long", sentences(why, inParentheses(sc.about)))
+			return cty.DynamicVal, false
+		}
+	}
 	v, diags := safely(e, ctx)
 	if diags.HasErrors() {
 		for _, d := range diags {
@@ -161,8 +167,12 @@ func explain(r *report, e hclsyntax.Expression, d *hcl.Diagnostic, sc *scope) {
 	case summary == "Unsupported attribute" && strings.Contains(detail, `named "output"`):
 		detail += " A task has an output only if it declares one: add output {} to it."
 	}
-	if sc.about != "" {
-		detail = sentences(detail, "("+sc.about+")")
+	r.error(at, summary, sentences(detail, inParentheses(sc.about)))
+}
+
+func inParentheses(s string) string {
+	if s == "" {
+		return ""
 	}
-	r.error(at, summary, detail)
+	return "(" + s + ")"
 }

@@ -258,7 +258,7 @@ func (x *expansion) indexed(n need, sc *scope) ([]*instance, bool) {
 	}
 	in, ok := n.on.byKey[text.AsString()]
 	if !ok {
-		x.file.report.error(n.at, fmt.Sprintf("Task %q has no instance %q", n.on.label, text.AsString()), sentences(instanceHint(n.on, text.AsString()), "("+sc.about+")"))
+		x.file.report.error(n.at, fmt.Sprintf("Task %q has no instance %q", n.on.label, text.AsString()), sentences(instanceHint(n.on, text.AsString()), inParentheses(sc.about)))
 		return nil, false
 	}
 	return []*instance{in}, true

@@ -128,8 +128,8 @@ func (f *File) fanMatrix(t *template, room int) {
 		f.report.error(t.matrix.TypeRange, "The matrix has no axis", `Write: matrix { NAME = ["...", "..."] }`)
 		return
 	}
-	exclude, ok := f.readCombinations(t, "exclude", axes, false)
-	include, ok2 := f.readCombinations(t, "include", axes, true)
+	exclude, ok := f.readCombinations(t, "exclude", false)
+	include, ok2 := f.readCombinations(t, "include", true)
 	if !ok || !ok2 || t.unknown {
 		return
 	}
@@ -236,7 +236,7 @@ func (f *File) readAxis(t *template, a *hclsyntax.Attribute) (axis, bool) {
 
 // readCombinations reads include or exclude: a list of objects by axis. With whole
 // each must name every axis.
-func (f *File) readCombinations(t *template, name string, axes []axis, whole bool) ([]map[string]cty.Value, bool) {
+func (f *File) readCombinations(t *template, name string, whole bool) ([]map[string]cty.Value, bool) {
 	a, ok := t.matrix.Body.Attributes[name]
 	if !ok {
 		return nil, true

@@ -132,7 +132,11 @@ func templateFile(files map[string][]byte, fns map[string]function.Function, nam
 			return cty.UnknownVal(cty.String), function.NewArgErrorf(1, "%s:%d:%d: the template mentions %q, which it is not given", name, r.Start.Line, r.Start.Column, root)
 		}
 	}
-	v, diags := safely(e, &hcl.EvalContext{Variables: known, Functions: fns})
+	ctx := &hcl.EvalContext{Variables: known, Functions: fns}
+	if why := tooMuchWork(e, ctx); why != "" {
+		return cty.UnknownVal(cty.String), function.NewArgErrorf(0, "%s", why)
+	}
+	v, diags := safely(e, ctx)
 	if diags.HasErrors() {
 		return cty.UnknownVal(cty.String), function.NewArgErrorf(0, "%s", oneLine(diags[0]))
 	}

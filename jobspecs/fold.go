@@ -16,7 +16,7 @@ func foldSyntax(r *report, text []byte, diags hcl.Diagnostics) {
 	var first *hcl.Diagnostic
 	at, rest := hcl.Range{}, 0
 	for _, d := range diags {
-		if d.Severity != hcl.DiagError || d.Subject == nil {
+		if d.Severity != hcl.DiagError || d.Subject == nil || d.Summary == "Root value must be object" && len(diags) > 1 {
 			continue
 		}
 		if d.Summary == "Attribute redefined" {

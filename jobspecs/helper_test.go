@@ -10,12 +10,12 @@ import (
 )
 
 // parse reads a job file that must be fine and gives its only job.
-func parse(t testing.TB, text string) (*jobspecs.File, *rota.Job) {
+func parse(t *testing.T, text string) (*jobspecs.File, *rota.Job) {
 	t.Helper()
 	return parseWith(t, text, jobspecs.Inputs{})
 }
 
-func parseWith(t testing.TB, text string, in jobspecs.Inputs) (*jobspecs.File, *rota.Job) {
+func parseWith(t *testing.T, text string, in jobspecs.Inputs) (*jobspecs.File, *rota.Job) {
 	t.Helper()
 	f, ds := jobspecs.Parse(jobspecs.Source{Filename: "t.hcl", Text: []byte(text)}, in)
 	if ds.HasErrors() {
@@ -30,14 +30,14 @@ func parseWith(t testing.TB, text string, in jobspecs.Inputs) (*jobspecs.File, *
 
 // refused reads a job file that must not be fine; the one error must hold the
 // words and stand at line:column, written as "3:15".
-func refused(t testing.TB, text, at string, words ...string) {
+func refused(t *testing.T, text, at string, words ...string) {
 	t.Helper()
 	_, ds := jobspecs.Parse(jobspecs.Source{Filename: "t.hcl", Text: []byte(text)}, jobspecs.Inputs{})
 	d, ok := firstError(ds)
 	if !ok {
 		t.Fatalf("it was accepted:\n%s", text)
 	}
-	if !strings.HasPrefix(d.String(), "t.hcl:"+at+":") {
+	if !strings.HasPrefix(d.String(), "t.hcl:"+strings.TrimSuffix(at, ":")+":") {
 		t.Errorf("it is refused at another place than %s:\n%s", at, ds.Error())
 	}
 	for _, w := range words {
@@ -55,12 +55,12 @@ func vars(pairs ...string) map[string]json.RawMessage {
 	return m
 }
 
-func specOf(t testing.TB, job *rota.Job, key rota.TaskKey) *rota.TaskSpec {
+func specOf(t *testing.T, job *rota.Job, key rota.TaskKey) *rota.TaskSpec {
 	t.Helper()
 	return job.Specs[taskOf(t, job, key).Spec]
 }
 
-func taskOf(t testing.TB, job *rota.Job, key rota.TaskKey) rota.NewTask {
+func taskOf(t *testing.T, job *rota.Job, key rota.TaskKey) rota.NewTask {
 	t.Helper()
 	for _, task := range job.Tasks {
 		if task.Key == key {

@@ -2,7 +2,6 @@ package jobspecs
 
 import (
 	"bytes"
-	"fmt"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -13,15 +12,17 @@ import (
 // recurse: a text of a million opening brackets overflows the stack of the whole
 // process, which nothing can catch. (Measured: 1 MiB of "(", "[", "!", "${", "[*]"
 // or blocks ends the process.)
-const maxNesting = 200
-
-var tooDeepDetail = fmt.Sprintf("The limit is %d brackets, blocks or operators within each other. Split it with locals.", maxNesting)
+const (
+	maxNesting    = 200
+	tooDeepDetail = "The limit is 200 brackets, blocks or operators within each other. Split it with locals."
+)
 
 // maxPieces bounds the pieces of one text: HCL cuts it at every % and $ and line,
 // and joins the pieces in quadratic time. (Measured: 50,000 pieces took 16 s.)
-const maxPieces = 2000
-
-var tooManyPiecesDetail = fmt.Sprintf("It has more than %d lines, %% and $ together. Keep it in a file of its own and read it with file(\"NAME\").", maxPieces)
+const (
+	maxPieces           = 2000
+	tooManyPiecesDetail = `It has more than 2,000 lines, % and $ together. Keep it in a file of its own and read it with file("NAME").`
+)
 
 type lexer func(src []byte, filename string, start hcl.Pos) (hclsyntax.Tokens, hcl.Diagnostics)
 

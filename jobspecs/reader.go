@@ -82,10 +82,7 @@ func typeWords(err error, want cty.Type) string {
 
 func (r *reader) bad(at hcl.Range, summary, detail string) {
 	r.failed = true
-	if r.scope.about != "" {
-		detail = sentences(detail, "("+r.scope.about+")")
-	}
-	r.report.error(at, summary, detail)
+	r.report.error(at, summary, sentences(detail, inParentheses(r.scope.about)))
 }
 
 func (r *reader) text(a *attr) (string, got) {

@@ -27,6 +27,7 @@ type refs struct {
 	tasks             []taskRef
 	each, matrix, run bool
 	calls             bool // it calls functions
+	heavy             bool // it has loops or very many parts: its cost is estimated first
 	broken            bool // it was refused already; there is no use in evaluating it
 }
 
@@ -92,6 +93,7 @@ type refWalker struct {
 	refs   *refs
 	locals []map[string]struct{} // names bound by for expressions
 	depth  int
+	nodes  int
 	// indexed are the traversals that were already noted together with their index.
 	indexed map[*hclsyntax.ScopeTraversalExpr]bool
 	// after is what follows an index: task.a[each.key].output.
@@ -100,6 +102,8 @@ type refWalker struct {
 
 func (w *refWalker) Enter(n hclsyntax.Node) hcl.Diagnostics {
 	w.depth++
+	w.nodes++
+	w.refs.heavy = w.refs.heavy || w.nodes > manyNodes || loops(n)
 	if w.depth > maxNesting && !w.refs.broken {
 		w.bad(n.Range(), "Too deeply nested", "%s", tooDeepDetail)
 	}
@@ -321,7 +325,7 @@ func (w *refWalker) call(n *hclsyntax.FunctionCallExpr) {
 }
 
 // impureFunctions are known from other tools and left out on purpose.
-var impureFunctions = []string{
+var impureFunctions = []string{ //nolint:gochecknoglobals // a table
 	"timestamp", "plantimestamp", "uuid", "uuidv4", "uuidv5", "uuidv7", "bcrypt", "env", "getenv", "now", "random", "rand", "pathexpand", "abspath",
 }
 

@@ -20,7 +20,7 @@ const (
 	maxSnippetBytes = 1000
 )
 
-var byteOrderMark = []byte("\xef\xbb\xbf")
+var byteOrderMark = []byte("\xef\xbb\xbf") //nolint:gochecknoglobals // a table
 
 // report collects what is wrong with one text. It is told byte ranges and works
 // out lines and columns itself, so that both syntaxes count alike.
@@ -30,6 +30,7 @@ type report struct {
 	lines   []int // where each line starts; made when first needed
 	list    rota.Diagnostics
 	seen    map[string]bool
+	total   int // with those that were dropped
 	dropped int
 }
 
@@ -45,10 +46,6 @@ func (r *report) errorf(at hcl.Range, summary, detail string, args ...any) {
 	r.add(rota.SeverityError, at, summary, fmt.Sprintf(detail, args...))
 }
 
-func (r *report) warn(at hcl.Range, summary, detail string) {
-	r.add(rota.SeverityWarning, at, summary, detail)
-}
-
 // add notes a diagnostic once: the same words at the same place are one mistake,
 // however many instances run into it.
 func (r *report) add(severity rota.Severity, at hcl.Range, summary, detail string) {
@@ -57,6 +54,7 @@ func (r *report) add(severity rota.Severity, at hcl.Range, summary, detail strin
 		return
 	}
 	r.seen[key] = true
+	r.total++
 	if severity == rota.SeverityError && len(r.list) >= maxDiagnostics {
 		r.dropped++
 		return

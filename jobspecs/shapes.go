@@ -34,6 +34,7 @@ func (s *shape) words() []string {
 	return words
 }
 
+//nolint:gochecknoglobals // tables
 var (
 	retryShape = &shape{
 		name: "retry", attrs: []string{"max_attempts", "backoff", "initial", "max", "multiplier", "jitter", "on"},
@@ -94,6 +95,8 @@ var (
 )
 
 // Words that attributes choose from, and those of the language that come later.
+//
+//nolint:gochecknoglobals // tables
 var (
 	builtDrivers   = []string{string(rota.DriverExec), string(rota.DriverNoop)}
 	laterDrivers   = []string{"llm", "agent", "http", "container", "pull", "job"}

@@ -79,6 +79,7 @@ func (b *specBuilder) program() {
 	a := b.attr("command")
 	command, g := b.texts(a)
 	switch {
+	case g == gotNothing && b.task.misspelt:
 	case g == gotNothing && b.task.driver == rota.DriverExec:
 		b.bad(b.task.block.DefRange(), fmt.Sprintf("Task %q has no command", b.task.label), `Add command = ["PROGRAM", "ARGUMENT", ...], or driver = "noop" for a task that only waits for others.`)
 	case g == gotValue && len(command) == 0, g == gotValue && command[0] == "":

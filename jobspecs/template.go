@@ -37,6 +37,7 @@ type template struct {
 	lists       []depList
 	needs       []need
 
+	misspelt  bool            // a word of it is unknown: what seems missing may be that
 	driver    rota.Driver     // empty: not built, reported
 	output    rota.OutputType // empty: none declared
 	mayFail   bool
@@ -82,7 +83,7 @@ func (t *template) attr(name string) *attr {
 func (f *File) readJob(b *hclsyntax.Block) *job {
 	j := &job{name: b.Labels[0], block: b, attrs: map[string]*attr{}, defaults: map[string]*attr{}, byLabel: make(map[string]*template, len(b.Body.Blocks))}
 	where := fmt.Sprintf("job %q", j.name)
-	known := len(f.report.list)
+	known := f.report.total
 	checkWords(f.report, b.Body, jobShape, where)
 	for _, name := range jobShape.attrs {
 		if a, ok := b.Body.Attributes[name]; ok {
@@ -97,7 +98,7 @@ func (f *File) readJob(b *hclsyntax.Block) *job {
 			f.addTask(j, inner)
 		}
 	}
-	if len(j.tasks) == 0 && len(f.report.list) == known { // else a misspelt block may be the cause
+	if len(j.tasks) == 0 && f.report.total == known { // else a misspelt block may be the cause
 		f.report.errorf(b.DefRange(), fmt.Sprintf("Job %q has no task", j.name), `Give it one: task "NAME" { command = ["..."] }`)
 	}
 	return j
@@ -149,7 +150,9 @@ func (f *File) addTask(j *job, b *hclsyntax.Block) {
 func (f *File) readTask(b *hclsyntax.Block) *template {
 	t := &template{label: b.Labels[0], block: b}
 	where := "task " + strconv.Quote(t.label)
+	known := f.report.total
 	checkWords(f.report, b.Body, taskShape, where)
+	t.misspelt = f.report.total > known
 	may := allowed{tasks: true, where: where}
 	early := allowed{where: "for_each"}
 	if a, ok := b.Body.Attributes["for_each"]; ok {

@@ -62,12 +62,20 @@ func durationHint(s string) string {
 	return ""
 }
 
-var sizeUnits = []struct {
+var sizeUnits = []struct { //nolint:gochecknoglobals // a table
 	suffix string
 	bytes  int64
 }{
-	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40},
-	{"kB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1}, {"", 1},
+	{"KiB", 1 << 10},
+	{"MiB", 1 << 20},
+	{"GiB", 1 << 30},
+	{"TiB", 1 << 40},
+	{"kB", 1e3},
+	{"MB", 1e6},
+	{"GB", 1e9},
+	{"TB", 1e12},
+	{"B", 1},
+	{"", 1},
 }
 
 // parseSize reads a number of bytes: 512MiB, 1.5GB, 1024. Parts of a byte are cut

@@ -35,6 +35,9 @@ func (f *File) declareVariables(body *hclsyntax.Body) {
 		}
 		name := b.Labels[0]
 		checkWords(f.report, b.Body, sh, fmt.Sprintf("variable %q", name))
+		if !rota.IsIdentifier(name) {
+			continue
+		}
 		if first, again := f.variables[name]; again {
 			f.report.errorf(b.LabelRanges[0], fmt.Sprintf("There is already a variable %q", name),
 				"It stands on line %d. Give one of them another name.", first.block.TypeRange.Start.Line)

@@ -64,15 +64,17 @@ func (g *cgroupGroup) discard() {
 
 // signal reaches the process group at once and then whatever left it.
 func (g *cgroupGroup) signal(sig syscall.Signal) {
-	_ = syscall.Kill(-g.pid, sig) //nolint:errcheck // it may have ended
+	_ = syscall.Kill(-g.pid, sig) // it may have ended
 	for _, pid := range g.members() {
 		if pgid, err := syscall.Getpgid(pid); err == nil && pgid != g.pid {
-			_ = syscall.Kill(pid, sig) //nolint:errcheck // it may have ended
+			_ = syscall.Kill(pid, sig) // it may have ended
 		}
 	}
 }
 
 func (g *cgroupGroup) kill() { killCgroup(g.dir) }
+
+func (g *cgroupGroup) quick() bool { return true }
 
 func (g *cgroupGroup) empty() bool { return removeCgroup(g.dir) }
 
@@ -100,7 +102,7 @@ func killCgroup(dir string) {
 	for range 10 {
 		pids := cgroupMembers(dir)
 		for _, pid := range pids {
-			_ = syscall.Kill(pid, syscall.SIGKILL) //nolint:errcheck // it may have ended
+			_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended
 		}
 		if len(pids) == 0 {
 			return

@@ -328,7 +328,7 @@ func (c *Client) fail(err error) {
 	}
 	c.gone = err
 	close(c.done)
-	_ = c.conn.Close() //nolint:errcheck // it is given up
+	_ = c.conn.Close() // it is given up
 }
 
 // Watch pings the keeper and kills one that is silent for too long. It returns

@@ -38,6 +38,7 @@ func contain(cfg *MainConfig, id string) (*tree, Containment) {
 		} else {
 			c.Proc = true
 		}
+		dropCapabilities()
 	}
 	if !allowed(LevelCgroup) {
 		c.Why = append(c.Why, "cgroup: the level is set to "+string(cfg.Level))
@@ -67,6 +68,13 @@ func mountProc() error {
 		return fmt.Errorf("mount: %w", err)
 	}
 	return nil
+}
+
+// dropCapabilities keeps what nsAttr gave from the tasks. The set is each thread's
+// own; with cgo (the race detector) it cannot be cleared, and tasks hold a
+// capability in a user namespace that they could have made themselves.
+func dropCapabilities() {
+	_, _, _ = syscall.AllThreadsSyscall6(syscall.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0, 0)
 }
 
 var errProbe = errors.New("a throw-away child did not end well")
@@ -110,6 +118,9 @@ func nsAttr() *syscall.SysProcAttr {
 		attr.Cloneflags |= syscall.CLONE_NEWUSER
 		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: os.Geteuid(), HostID: os.Geteuid(), Size: 1}}
 		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: os.Getegid(), HostID: os.Getegid(), Size: 1}}
+		// A user that is not 0 inside loses its capabilities when it executes the
+		// keeper, but for these. (Source: RELIABILITY.md, section 4.)
+		attr.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN}
 	}
 	return attr
 }

@@ -309,7 +309,7 @@ func TestAFailedReleaseIsTriedAgainUntilTheDeadline(t *testing.T) {
 				if len(r.Attempts) != 1 || r.Attempts[0].Exit.Code != 4 {
 					t.Fatalf("the release says %+v", r)
 				}
-				out = c.Step(keeper.ReleaseDone{Session: s}, now)
+				c.Step(keeper.ReleaseDone{Session: s}, now)
 			}
 		}
 		due := c.NextDue()

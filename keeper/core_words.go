@@ -17,48 +17,49 @@ type Action interface{ isAction() }
 
 // The events.
 type (
-	// AgentBack: an agent made its main connection. Connections are numbered from 1.
+	// AgentBack says that an agent made its main connection. Connections are numbered from 1.
 	AgentBack struct{ Conn uint64 }
-	// AgentGone: that connection is lost.
+	// AgentGone says that this connection is lost.
 	AgentGone struct{ Conn uint64 }
-	// PlannedStop: the agent says that it goes on purpose.
+	// PlannedStop says that the agent goes on purpose.
 	PlannedStop struct{ Token, Conn uint64 }
-	// Begin: the agent registered a session.
+	// Begin hands over a session that the agent registered; of the present one, it
+	// extends the lease.
 	Begin struct {
 		Token    uint64
 		Session  rota.Session
 		Deadline BootTime // 0: nothing may start yet
 	}
-	// Extend: the lease was renewed. A deadline never goes back.
+	// Extend says that the lease was renewed. A deadline never goes back.
 	Extend struct {
 		Token    uint64
 		Session  rota.Session
 		Deadline BootTime
 	}
-	// EndAsked: the cluster or the agent has given up the session.
+	// EndAsked says that the cluster or the agent has given up the session.
 	EndAsked struct {
 		Token   uint64
 		Session rota.Session
 	}
-	// NoteView: the agent acted on this view.
+	// NoteView says that the agent acted on this view.
 	NoteView struct {
 		Token uint64
 		View  ViewMark
 	}
-	// SpawnAsked: start an attempt.
+	// SpawnAsked asks for the start of an attempt.
 	SpawnAsked struct {
 		Token   uint64
 		Ref     Ref
 		Session rota.Session
 		Meta    json.RawMessage
 	}
-	// Started: the process runs.
+	// Started says that the process runs.
 	Started struct {
 		Token uint64
 		Ref   Ref
 		PID   int
 	}
-	// StartFailed: it could not be started.
+	// StartFailed says that it could not be started.
 	StartFailed struct {
 		Token   uint64
 		Ref     Ref
@@ -66,7 +67,7 @@ type (
 		Detail  string
 		Refused bool
 	}
-	// StopAsked: end an attempt politely, then not.
+	// StopAsked asks to end an attempt politely, then not.
 	StopAsked struct {
 		Token  uint64
 		Ref    Ref
@@ -74,29 +75,29 @@ type (
 		Grace  time.Duration
 		Reason string // the asker's own word, kept with the attempt
 	}
-	// Exited: the main process was reaped.
+	// Exited says that the main process was reaped.
 	Exited struct {
 		Ref  Ref
 		Exit Exit
 	}
-	// Lingers: after that, something the task started is still alive.
+	// Lingers says that after this something that the task started is still alive.
 	Lingers struct{ Ref Ref }
-	// Emptied: nothing of the task is alive, its output is written.
+	// Emptied says that nothing of the task is alive and its output is written.
 	Emptied struct {
 		Ref    Ref
 		Output Output
 	}
-	// AckAsked: these exits are known to the cluster.
+	// AckAsked says that the cluster knows these exits.
 	AckAsked struct {
 		Token uint64
 		Refs  []Ref
 	}
-	// ReleaseDone: the release was acknowledged, or failed.
+	// ReleaseDone says that the release was acknowledged, or failed.
 	ReleaseDone struct {
 		Session rota.Session
 		OK      bool
 	}
-	// Tick: time has passed.
+	// Tick says that time has passed.
 	Tick struct{}
 )
 

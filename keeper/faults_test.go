@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,7 +20,7 @@ import (
 type agentProcess struct {
 	t   *testing.T
 	cmd *exec.Cmd
-	up  keeper.BootTime // before it began its session
+	up  keeper.BootTime // when its lease began
 }
 
 // newAgent starts an agent whose keeper runs a script, in a fresh data directory.
@@ -27,7 +28,7 @@ type agentProcess struct {
 func newAgent(t *testing.T, level keeper.Level, script string) (*world, *agentProcess) {
 	t.Helper()
 	w := &world{t: t, data: t.TempDir(), level: level}
-	a := &agentProcess{t: t, up: keeper.Now()}
+	a := &agentProcess{t: t}
 	a.cmd = exec.Command(os.Args[0], "test-agent", w.data, script)
 	a.cmd.Env = append(os.Environ(), "TEST_LEVEL="+string(level))
 	out, err := a.cmd.StdoutPipe()
@@ -43,9 +44,14 @@ func newAgent(t *testing.T, level keeper.Level, script string) (*world, *agentPr
 		_, _ = a.cmd.Process.Wait()
 	})
 	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil || line != "up\n" {
+	if err != nil || !strings.HasPrefix(line, "up ") {
 		t.Fatalf("the agent says %q, %v", line, err)
 	}
+	n, err := strconv.ParseInt(strings.TrimSpace(line[3:]), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.up = keeper.BootTime(n)
 	return w, a
 }
 
@@ -202,7 +208,7 @@ func TestHungAgentsTasksDieByTheDeadline(t *testing.T) {
 		a.signal(syscall.SIGSTOP)
 		eventually(t, time.Second, "alive", func() bool { return len(pidsWith(t, "sleep\x004724")) > 0 })
 		times := testTimes()
-		deadline := a.up.Add(times.TTL + 500*time.Millisecond) // the session began a little after a.up
+		deadline := a.up.Add(times.TTL)
 		eventually(t, times.TTL+time.Second, "dead", func() bool { return len(pidsWith(t, "sleep\x004724")) == 0 })
 		if now := keeper.Now(); now > deadline {
 			t.Errorf("%v after the deadline", now.Sub(deadline))
@@ -245,13 +251,21 @@ func TestDeadKeepersTasksDieWithItOrAreSwept(t *testing.T) {
 	}
 }
 
+// stopKeeper stops the keeper and waits until it is.
+func (w *world) stopKeeper() {
+	w.t.Helper()
+	if err := syscall.Kill(w.c.PID(), syscall.SIGSTOP); err != nil {
+		w.t.Fatal(err)
+	}
+	status := "/proc/" + strconv.Itoa(w.c.PID()) + "/status"
+	eventually(w.t, 5*time.Second, "stopped", func() bool { return strings.Contains(read(w.t, status), "State:\tT") })
+}
+
 // TestSilentKeeperIsKilled: SIGSTOP of the keeper.
 func TestSilentKeeperIsKilled(t *testing.T) {
 	w := newWorld(t, "")
 	w.spawn("a", "exec sleep 4726")
-	if err := syscall.Kill(w.c.PID(), syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	w.stopKeeper()
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	if err := w.c.Ping(ctx); !errors.Is(err, context.DeadlineExceeded) {
@@ -278,9 +292,7 @@ func TestPingsFindASilentKeeper(t *testing.T) {
 	w := newWorld(t, "")
 	done := make(chan error, 1)
 	go func() { done <- w.c.Watch(t.Context(), 50*time.Millisecond, 300*time.Millisecond) }()
-	if err := syscall.Kill(w.c.PID(), syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	w.stopKeeper()
 	select {
 	case err := <-done:
 		if !errors.Is(err, keeper.ErrGone) {
@@ -317,6 +329,9 @@ func TestTasksCannotHarmTheirInit(t *testing.T) {
 	if err := w.c.Ping(t.Context()); err != nil {
 		t.Fatalf("the keeper: %v", err)
 	}
+	if !w.c.Greeting().Containment.Proc {
+		t.Skipf("tasks have no /proc of their own here: %v", w.c.Greeting().Containment.Why)
+	}
 	if a := w.wait(w.spawn("b", "[ $$ = $(readlink /proc/self/../$$ >/dev/null; cut -d' ' -f1 /proc/$$/stat) ]")); a.Exit.Code != 0 {
 		t.Errorf("a task's /proc is not its own: %+v", a)
 	}
@@ -325,6 +340,7 @@ func TestTasksCannotHarmTheirInit(t *testing.T) {
 // TestManyProcessesOfOneTask: a stop reaches all of them.
 func TestManyProcessesOfOneTask(t *testing.T) {
 	levels(t, func(t *testing.T, w *world) {
+		t.Helper()
 		r := w.spawn("a", `i=0; while [ $i -lt 100 ]; do setsid sleep 4728 & i=$((i+1)); done; echo up; wait`)
 		eventually(t, 10*time.Second, "up", func() bool { b, _, _ := keeper.Tail(w.data+"/a.out", 10); return strings.Contains(string(b), "up") })
 		if err := w.c.Stop(t.Context(), r, syscall.SIGTERM, 0, ""); err != nil {

@@ -20,6 +20,7 @@ func levels(t *testing.T, story func(t *testing.T, w *world)) {
 
 func TestAProcessRunsAndItsExitIsKept(t *testing.T) {
 	levels(t, func(t *testing.T, w *world) {
+		t.Helper()
 		a := w.wait(w.spawn("a", "echo hello; echo oh >&2; exit 3"))
 		if a.Exit.Code != 3 || a.Exit.Signal != 0 || a.Why != "" || a.State != keeper.StateExited {
 			t.Errorf("got %+v, want exit code 3", a)
@@ -103,6 +104,7 @@ func TestNothingOutlivesItsStop(t *testing.T) {
 		"stopped children": `sleep 4711.6 & kill -STOP $!; wait`,
 	}
 	levels(t, func(t *testing.T, w *world) {
+		t.Helper()
 		for name, script := range stories {
 			t.Run(name, func(t *testing.T) {
 				key := strings.ReplaceAll(name, " ", "_")
@@ -126,6 +128,7 @@ func TestNothingOutlivesItsStop(t *testing.T) {
 // TestADaemonLeftBehindEndsWithItsTask: the task itself ended well.
 func TestADaemonLeftBehindEndsWithItsTask(t *testing.T) {
 	levels(t, func(t *testing.T, w *world) {
+		t.Helper()
 		a := w.wait(w.spawn("a", "setsid sleep 4712 </dev/null >/dev/null 2>&1 & exit 0"))
 		if a.Exit.Code != 0 || a.Killed {
 			t.Errorf("got %+v", a)

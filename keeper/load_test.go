@@ -137,10 +137,13 @@ func TestATaskInheritsNothing(t *testing.T) {
 	if err := syscall.Pipe(fds[:]); err != nil { // open, and inherited by whatever we start
 		t.Fatal(err)
 	}
-	defer syscall.Close(fds[0])
-	defer syscall.Close(fds[1])
+	t.Cleanup(func() {
+		_ = syscall.Close(fds[0])
+		_ = syscall.Close(fds[1])
+	})
 	t.Setenv("AGENT_SECRET", "never")
 	levels(t, func(t *testing.T, w *world) {
+		t.Helper()
 		a := w.wait(w.spawn("a", `for f in /proc/self/fd/*; do echo "${f##*/} $(readlink $f)"; done; umask; env; cut -d' ' -f5 /proc/self/stat; cat`))
 		if a.Exit.Code != 0 {
 			t.Fatalf("%+v", a)

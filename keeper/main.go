@@ -100,7 +100,7 @@ func newShell(cfg MainConfig, dir string) (*shell, error) {
 	s := &shell{
 		cfg: cfg, log: cfg.Logger,
 		procs: map[Ref]*proc{}, pids: map[int]*proc{}, conns: map[uint64]*serverConn{}, asked: map[uint64]asker{},
-		oom: newOOMCounter(),
+		oom: newOOMCounter(), releases: make(chan struct{}, 1),
 	}
 	s.children = sync.NewCond(&s.mu)
 	s.self = Hello{ID: randomID(), Boot: boot, PID: os.Getpid()}
@@ -138,6 +138,7 @@ func (s *shell) run(ctx context.Context, dir string) error {
 	s.log.Info("the keeper is there", "id", s.self.ID, "level", s.self.Containment.Level, "per_task", s.self.Containment.PerTask, "why", s.self.Containment.Why)
 	go s.reap()
 	s.work.Go(func() { s.serve(ctx, l) })
+	s.work.Go(func() { s.releaseLoop(ctx) })
 	if s.cfg.Ready > 0 {
 		sayReady(s.cfg.Ready, readyWord)
 	}
@@ -165,9 +166,7 @@ func (s *shell) shutDown(l *net.UnixListener) {
 	for _, c := range s.conns {
 		c.close()
 	}
-	if s.release != nil {
-		s.release()
-	}
+	s.cancelRelease()
 	s.children.Broadcast()
 }
 

@@ -291,23 +291,35 @@ func (s *shell) watch(p *proc) {
 	if p == nil {
 		return
 	}
-	if p.group.empty() {
-		s.groupEmpty(p)
-		return
-	}
-	s.step(Lingers{Ref: p.ref})
-	s.work.Go(func() {
-		for wait := firstLook; !p.group.empty(); wait = min(2*wait, longestLook) {
-			select {
-			case <-s.ctx.Done():
-				return
-			case <-time.After(wait):
-			}
+	if p.group.quick() {
+		if p.group.empty() {
+			s.groupEmpty(p)
+			return
 		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.groupEmpty(p)
-	})
+		s.step(Lingers{Ref: p.ref})
+	}
+	s.work.Go(func() { s.look(p) })
+}
+
+// look asks until the group is empty.
+func (s *shell) look(p *proc) {
+	told := p.group.quick()
+	for wait := firstLook; !p.group.empty(); wait = min(2*wait, longestLook) {
+		if !told {
+			told = true
+			s.mu.Lock()
+			s.step(Lingers{Ref: p.ref})
+			s.mu.Unlock()
+		}
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.groupEmpty(p)
 }
 
 // pipeGrace is how long a pipe may stay open after the last process of its

@@ -88,7 +88,7 @@ func (p *pump) run() {
 		n := 0
 		var readErr error
 		err := raw.Read(func(fd uintptr) bool {
-			buf := buffers.Get().(*[pumpBuffer]byte) //nolint:errcheck,forcetypeassert // the pool's only type
+			buf := buffers.Get().(*[pumpBuffer]byte) // the pool's only type
 			defer buffers.Put(buf)
 			n, readErr = unix.Read(int(fd), buf[:])
 			if errors.Is(readErr, unix.EAGAIN) {
@@ -177,7 +177,7 @@ func (p *pump) closeFile() {
 	if p.f == nil {
 		return
 	}
-	_ = p.f.Close() //nolint:errcheck // what was written is counted; logs are not synced
+	_ = p.f.Close() // what was written is counted; logs are not synced
 	switch {
 	case p.fLen == 0:
 		_ = os.Remove(p.fPath)

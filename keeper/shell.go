@@ -39,7 +39,9 @@ type shell struct {
 	children  *sync.Cond // on mu: there may be children to wait for
 	timer     *time.Timer
 	oom       oomCounter
+	toRelease *Release           // wanted, not begun
 	release   context.CancelFunc // of the release under way
+	releases  chan struct{}      // wakes releaseLoop
 	ended     bool
 }
 
@@ -110,12 +112,13 @@ func (s *shell) carry(a Action) {
 			c.close()
 		}
 	case Release:
-		s.startRelease(a)
-	case CancelRelease:
-		if s.release != nil {
-			s.release()
-			s.release = nil
+		s.toRelease = &a
+		select {
+		case s.releases <- struct{}{}:
+		default:
 		}
+	case CancelRelease:
+		s.cancelRelease()
 	case End:
 		s.log.Info("the keeper ends", "why", a.Why)
 		s.ended = true
@@ -142,31 +145,55 @@ func (s *shell) push(r Ref) {
 // releaseTimeout bounds one try of a release.
 const releaseTimeout = 3 * time.Second
 
-// startRelease tells the cluster, once; mu is held.
-func (s *shell) startRelease(r Release) {
-	ctx, cancel := context.WithTimeout(context.Background(), releaseTimeout)
-	s.release = cancel
+func (s *shell) cancelRelease() {
+	s.toRelease = nil
+	if s.release != nil {
+		s.release()
+	}
+}
+
+// releaseLoop tells the cluster of releases, once each: the core asks again.
+func (s *shell) releaseLoop(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.releases:
+		}
+		s.mu.Lock()
+		r := s.toRelease
+		s.toRelease = nil
+		var rctx context.Context
+		rctx, s.release = context.WithTimeout(ctx, releaseTimeout)
+		cancel := s.release
+		s.mu.Unlock()
+		if r != nil {
+			err := s.tellCluster(rctx, r)
+			s.mu.Lock()
+			s.release = nil
+			if !s.ended {
+				s.step(ReleaseDone{Session: r.Session, OK: err == nil})
+			}
+			s.mu.Unlock()
+		}
+		cancel()
+	}
+}
+
+func (s *shell) tellCluster(ctx context.Context, r *Release) error {
 	items := make([]rota.ReportItem, 0, len(r.Attempts))
 	for i := range r.Attempts {
 		items = append(items, s.reportItem(&r.Attempts[i]))
 	}
-	s.work.Go(func() {
-		defer cancel()
-		var err error
-		if s.cfg.Releaser != nil {
-			err = s.cfg.Releaser.Release(ctx, r.Session, r.Left, items)
-		}
-		if err != nil {
-			s.log.Warn("the release was not acknowledged", "session", r.Session, "error", err)
-		} else {
-			s.log.Info("released", "session", r.Session, "attempts", len(items), "left", r.Left)
-		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if !s.ended {
-			s.step(ReleaseDone{Session: r.Session, OK: err == nil})
-		}
-	})
+	if s.cfg.Releaser == nil {
+		return nil
+	}
+	if err := s.cfg.Releaser.Release(ctx, r.Session, r.Left, items); err != nil {
+		s.log.Warn("the release was not acknowledged", "session", r.Session, "error", err)
+		return err
+	}
+	s.log.Info("released", "session", r.Session, "attempts", len(items), "left", r.Left)
+	return nil
 }
 
 // reportItem says of an attempt what the keeper can vouch for: that nothing of it

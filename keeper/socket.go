@@ -53,7 +53,7 @@ func listenIn(ctx context.Context, dir string) (*net.UnixListener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen in %s: %w", dir, err)
 	}
-	u := l.(*net.UnixListener) //nolint:errcheck,forcetypeassert // the network is "unix"
+	u := l.(*net.UnixListener) // the network is "unix"
 	u.SetUnlinkOnClose(false)
 	if err := os.Chmod(filepath.Join(dir, socketName), 0o600); err != nil {
 		_ = u.Close()
@@ -73,7 +73,7 @@ func dialIn(ctx context.Context, dir string) (*net.UnixConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.(*net.UnixConn), nil //nolint:errcheck,forcetypeassert // the network is "unix"
+	return c.(*net.UnixConn), nil // the network is "unix"
 }
 
 // peerPID is the process at the other end, if it is ours (or root's). Across a PID

@@ -27,6 +27,7 @@ type group interface {
 	discard()
 	signal(sig syscall.Signal)
 	kill()
+	quick() bool // whether empty may be called under the table's lock
 	// empty reports that nothing of it is alive, and then gives back what it took.
 	empty() bool
 }
@@ -38,9 +39,14 @@ type tree struct {
 	walk   bool   // orphans come to the keeper, so that a walk finds them below it
 	last   atomic.Uint64
 
+	hunts sync.WaitGroup // walks that signal
+
 	mu      sync.Mutex // guards all below
 	groups  map[*markGroup]bool
 	journal *os.File // of what was started, on the levels that need it; may be nil
+
+	scanning sync.Mutex // one walk at a time; guards scan
+	scan     *scan
 }
 
 func (t *tree) group() (group, error) {
@@ -90,8 +96,11 @@ func (t *tree) note(pid int) {
 }
 
 func (t *tree) close() {
+	t.hunts.Wait()
 	if t.cgroup != "" {
 		removeCgroup(t.cgroup)
+	} else {
+		sweepMarked(t.id, nil)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -99,94 +108,6 @@ func (t *tree) close() {
 		_ = t.journal.Close()
 		_ = os.Remove(t.journal.Name())
 	}
-}
-
-// markGroup finds an attempt's processes by descent, process group, session and,
-// for orphans, by their mark. A process that drops its environment, its session
-// and its parents escapes it until no other attempt runs; the end of the session
-// gets it too.
-type markGroup struct {
-	tree *tree
-	name string
-
-	mu    sync.Mutex // guards all below
-	pid   int
-	alive bool // the main process is not reaped
-	dying bool // SIGKILL was sent
-}
-
-func (g *markGroup) mark() string { return g.name }
-
-func (g *markGroup) prepare(*syscall.SysProcAttr) {}
-
-func (g *markGroup) started(pid int) {
-	g.mu.Lock()
-	g.pid, g.alive = pid, true
-	g.mu.Unlock()
-	g.tree.note(pid)
-}
-
-func (g *markGroup) reaped() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.alive = false
-}
-
-func (g *markGroup) discard() {
-	g.tree.mu.Lock()
-	defer g.tree.mu.Unlock()
-	delete(g.tree.groups, g)
-}
-
-func (g *markGroup) main() (pid int, dying bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.pid, g.dying
-}
-
-func (g *markGroup) signal(sig syscall.Signal) {
-	pid, _ := g.main()
-	_ = syscall.Kill(-pid, sig) //nolint:errcheck // it may have ended
-	for _, p := range g.tree.members(g) {
-		if p.pgid != pid {
-			_ = syscall.Kill(p.pid, sig) //nolint:errcheck // it may have ended
-		}
-	}
-}
-
-// killRounds bounds how often a kill looks again for what was forked meanwhile;
-// emptiness is asked for again and again anyway.
-const killRounds = 5
-
-func (g *markGroup) kill() {
-	g.mu.Lock()
-	g.dying = true
-	pid := g.pid
-	g.mu.Unlock()
-	_ = syscall.Kill(-pid, syscall.SIGKILL) //nolint:errcheck // it may have ended
-	for range killRounds {
-		members := g.tree.members(g)
-		if len(members) == 0 {
-			return
-		}
-		for _, p := range members { // first hold them, so that nothing forks away
-			_ = syscall.Kill(p.pid, syscall.SIGSTOP) //nolint:errcheck // it may have ended
-		}
-		for _, p := range members {
-			_ = syscall.Kill(p.pid, syscall.SIGKILL) //nolint:errcheck // it may have ended
-		}
-	}
-}
-
-func (g *markGroup) empty() bool {
-	if len(g.tree.members(g)) == 0 {
-		g.discard()
-		return true
-	}
-	if _, dying := g.main(); dying {
-		g.kill()
-	}
-	return false
 }
 
 // subreaper makes orphans come to this process.

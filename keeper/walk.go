@@ -3,8 +3,11 @@ package keeper
 import (
 	"bytes"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
+	"time"
 )
 
 // process is what /proc says of one, in two PID namespaces: as /proc numbers it,
@@ -14,6 +17,7 @@ type process struct {
 	pid           int // ours
 	pgid, sid     int // ours
 	zombie        bool
+	kernel        bool // no program at all
 }
 
 // processes lists what this process could signal, by its number in /proc, and its
@@ -21,7 +25,7 @@ type process struct {
 func processes() (all map[int]*process, self int) {
 	self = 0
 	if link, err := os.Readlink("/proc/self"); err == nil {
-		self, _ = strconv.Atoi(link) //nolint:errcheck // zero then: nothing is found below it
+		self, _ = strconv.Atoi(link) // zero then: nothing is found below it
 	}
 	all = map[int]*process{}
 	depth := 0
@@ -58,7 +62,7 @@ func readStatus(n, depth int) (status, bool) {
 	if err != nil {
 		return status{}, false
 	}
-	st := status{process: process{outer: n}}
+	st := status{process: process{outer: n, kernel: true}}
 	for line := range bytes.Lines(b) {
 		key, value, _ := strings.Cut(string(line), ":")
 		fields := strings.Fields(value)
@@ -69,14 +73,16 @@ func readStatus(n, depth int) (status, bool) {
 			if depth >= len(fields) {
 				return 0 // it is not in our namespace
 			}
-			v, _ := strconv.Atoi(fields[depth]) //nolint:errcheck // zero then: nobody
+			v, _ := strconv.Atoi(fields[depth]) // zero then: nobody
 			return v
 		}
 		switch key {
 		case "State":
 			st.zombie = fields[0] == "Z" || fields[0] == "X"
+		case "VmSize":
+			st.kernel = false
 		case "PPid":
-			st.parent, _ = strconv.Atoi(fields[0]) //nolint:errcheck // zero then: nobody's child
+			st.parent, _ = strconv.Atoi(fields[0]) // zero then: nobody's child
 		case "NSpid":
 			st.pid, st.depth = at(), len(fields)
 		case "NSpgid":
@@ -88,86 +94,142 @@ func readStatus(n, depth int) (status, bool) {
 	return st, st.pid > 0
 }
 
-// members finds what is alive of a group.
-func (t *tree) members(g *markGroup) []*process {
-	all, self := processes()
+// scan is the result of one walk.
+type scan struct {
+	began   time.Time
+	live    int // groups
+	members map[*markGroup][]*process
+	unknown []*process // below the keeper, without a mark
+	silent  bool       // somebody shows no environment
+}
+
+// members finds what is alive of a group. doubt: there are processes that do not
+// say whose they are.
+func (t *tree) members(g *markGroup) (out []*process, doubt bool) {
+	s := t.look(time.Now())
+	out = s.members[g]
+	if s.live == 1 && len(s.unknown) > 0 { // whose else
+		return append(slices.Clone(out), s.unknown...), s.silent
+	}
+	return out, s.silent || len(s.unknown) > 0
+}
+
+// look gives a walk that began after the moment: those who ask while one is under
+// way share the next.
+func (t *tree) look(asked time.Time) *scan {
+	t.scanning.Lock()
+	defer t.scanning.Unlock()
+	if t.scan == nil || t.scan.began.Before(asked) {
+		t.scan = t.walkAll()
+	}
+	return t.scan
+}
+
+// walkAll looks at all processes. What bears the mark of a group that is gone is
+// killed on the way.
+func (t *tree) walkAll() *scan {
+	s := &scan{began: time.Now(), members: map[*markGroup][]*process{}}
+	w := walk{tree: t, roots: map[int]*markGroup{}, marks: map[string]*markGroup{}, known: map[int]*markGroup{}}
+	w.all, w.self = processes()
+	// The groups after the processes: whatever was forked, its group is there.
 	t.mu.Lock()
-	roots := map[int]*markGroup{} // by our number of the main process
-	marks := map[string]*markGroup{}
 	for o := range t.groups {
+		w.marks[o.name] = o
 		if pid, _ := o.main(); pid != 0 {
-			roots[pid] = o
-			marks[o.name] = o
+			w.roots[pid] = o
 		}
 	}
+	s.live = len(t.groups)
 	t.mu.Unlock()
-	owners := map[int]*markGroup{}
-	var out []*process
-	for _, p := range all {
-		if p.zombie || p.outer == self {
+	for _, p := range w.all {
+		if p.zombie || p.outer == w.self || p.kernel {
 			continue
 		}
-		owner, ours := t.owner(p, all, self, roots, marks, owners)
-		if owner == g || owner == nil && ours && len(roots) == 1 && roots[mainOf(g)] == g {
-			out = append(out, p)
+		switch owner, of := w.owner(p); of {
+		case ofGroup:
+			s.members[owner] = append(s.members[owner], p)
+		case ofUnknown:
+			s.unknown = append(s.unknown, p)
+		case ofSilent:
+			s.silent = true
+		case ofStray:
+			_ = syscall.Kill(p.pid, syscall.SIGKILL) // it may have ended
+		case ofNobody:
 		}
 	}
-	return out
+	return s
 }
 
-func mainOf(g *markGroup) int {
-	pid, _ := g.main()
-	return pid
+// walk is one look at all processes.
+type walk struct {
+	tree  *tree
+	all   map[int]*process
+	self  int
+	roots map[int]*markGroup // by our number of the main process
+	marks map[string]*markGroup
+	known map[int]*markGroup // by /proc's number
 }
 
-// owner finds whose a process is: that of the process group, session or mark, else
-// its parent's. ours: it descends from the keeper, or bears its mark.
-func (t *tree) owner(p *process, all map[int]*process, self int, roots map[int]*markGroup, marks map[string]*markGroup, known map[int]*markGroup) (owner *markGroup, ours bool) {
+// of says what a process without an owner is.
+type of int
+
+const (
+	ofNobody  of = iota // no business of ours
+	ofGroup             // it has an owner
+	ofUnknown           // it descends from the keeper and has dropped its mark, or is about to show one
+	ofSilent            // it shows no environment, and could be anybody's
+	ofStray             // it bears the mark of a group that is gone
+)
+
+// owner finds whose a process is: that of the process group, session or parents,
+// else that of its mark.
+func (w *walk) owner(p *process) (*markGroup, of) {
+	below := false
 	for at, hops := p, 0; hops < 1000; hops++ {
-		if o := known[at.outer]; o != nil {
-			owner = o
-		} else if o := roots[at.pid]; o != nil {
-			owner = o
-		} else if o := roots[at.pgid]; o != nil {
-			owner = o
-		} else if o := roots[at.sid]; o != nil {
-			owner = o
+		for _, o := range []*markGroup{w.known[at.outer], w.roots[at.pid], w.roots[at.pgid], w.roots[at.sid]} {
+			if o != nil {
+				w.known[p.outer] = o
+				return o, ofGroup
+			}
 		}
-		if owner != nil {
-			known[p.outer] = owner
-			return owner, true
-		}
-		parent := all[at.parent]
-		if at.parent == self || parent == nil {
-			ours = at.parent == self
+		parent := w.all[at.parent]
+		if at.parent == w.self || parent == nil {
+			below = at.parent == w.self
 			break
 		}
 		at = parent
 	}
-	if !ours && t.walk {
-		return nil, false
+	if !below && w.tree.walk {
+		return nil, ofNobody
 	}
-	if mark, ok := markOf(p.outer); ok {
-		if o := marks[mark]; o != nil {
-			known[p.outer] = o
-			return o, true
-		}
+	mark, shown := markOf(p.outer)
+	switch o := w.marks[mark]; {
+	case o != nil:
+		w.known[p.outer] = o
+		return o, ofGroup
+	case strings.HasPrefix(mark, w.tree.id+"."):
+		return nil, ofStray
+	case below:
+		return nil, ofUnknown
+	case !shown:
+		return nil, ofSilent
 	}
-	return nil, ours
+	return nil, ofNobody
 }
 
-// markOf reads the keeper's mark from a process's environment.
-func markOf(outer int) (string, bool) {
+// markOf reads the keeper's mark from a process's environment. shown: it has an
+// environment, or one that is not for us to read.
+func markOf(outer int) (mark string, shown bool) {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(outer) + "/environ")
 	if err != nil {
-		return "", false
+		return "", true
 	}
 	for kv := range bytes.SplitSeq(b, []byte{0}) {
 		if v, ok := bytes.CutPrefix(kv, []byte(markKey+"=")); ok {
 			return string(v), true
 		}
 	}
-	return "", false
+	return "", len(b) > 0
 }
 
 // startTime is when a process started, in ticks since the boot: with the PID it

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/rota-sched/rota/api"
 	"github.com/rota-sched/rota/cluster"
 	"github.com/rota-sched/rota/fsm"
+	"github.com/rota-sched/rota/history"
 	"github.com/rota-sched/rota/hostinfo"
 	"github.com/rota-sched/rota/keeper"
 	"github.com/rota-sched/rota/leader"
@@ -23,6 +25,9 @@ import (
 
 // evaluatedFiles bounds the job files that a leader keeps parsed.
 const evaluatedFiles = 64
+
+// leaveWithin bounds how long a planned stop waits for the cluster to hear of it.
+const leaveWithin = 3 * time.Second
 
 // Node is one opened node. Run runs it once; an opened node that is not run is
 // closed with Close.
@@ -37,6 +42,7 @@ type Node struct {
 	agent   *agent.Agent // nil without the role worker
 	keeper  *keeperSide
 	driver  *exec.Driver
+	history *history.History // nil without a replica
 	host    hostinfo.Facts
 	hurry   chan struct{}
 	done    chan struct{}
@@ -66,6 +72,11 @@ func Open(ctx context.Context, cfg Config) (n *Node, err error) {
 	}
 	if n.host, err = look(ctx, &n.cfg, n.log); err != nil {
 		return n, err
+	}
+	if cfg.hasRole(rota.RoleServer) {
+		if err := n.openHistory(); err != nil {
+			return n, err
+		}
 	}
 	if n.leader, err = leader.New(leader.DefaultConfig(cfg.Times), leader.Deps{
 		ID: n.cluster.ID(), State: n.cluster.Snapshot, Evaluator: leader.NewSpecs(evaluatedFiles), Replicas: n.replicas, Logger: cfg.Logger,
@@ -141,7 +152,7 @@ func (n *Node) openAgent() error {
 	n.driver = exec.New(d)
 	a := agent.DefaultConfig()
 	a.Core.Node = rota.RegisterNode{Info: n.info(), Boot: n.host.BootID}
-	a.Core.Times = n.cfg.Times
+	a.Core.Times, a.Core.LeaveWithin = n.cfg.Times, leaveWithin
 	a.Layout, a.Addr, a.Logger = layout, "http://"+n.door.Addr().String(), n.cfg.Logger
 	a.Drivers = []agent.Driver{n.driver, noop.Driver{}}
 	a.Peers, a.Keeper = agentPeers{n.peers}, n.keeper

@@ -25,6 +25,9 @@ func (n *Node) Run(ctx context.Context) error {
 	r := &runner{cancel: cancel}
 
 	r.start("cluster", func() error { return n.cluster.Run(parts) })
+	if n.history != nil {
+		r.start("history", func() error { return n.history.Run(parts) })
+	}
 	r.start("leader", func() error {
 		return n.cluster.Lead(parts, func(ctx context.Context, l *cluster.Leadership) error { return n.leader.Serve(ctx, l) })
 	})
@@ -85,11 +88,8 @@ func (n *Node) leave(ctx, parts context.Context, r *runner) {
 		case <-limit.Done():
 		}
 	}
-	if err := n.cluster.TransferLeadership(limit); err != nil {
-		n.log.Debug("the leadership was not handed over", "reason", err)
-	}
 	if err := n.cluster.Leave(limit); err != nil {
-		n.log.Debug("no goodbye was said", "reason", err)
+		n.log.Debug("not all of the goodbye was said", "reason", err)
 	}
 }
 

@@ -27,6 +27,9 @@ func (n *Node) openServer() error {
 		State: clusterSide{n.cluster}, Duties: leaderSide{n.leader}, Calls: clusterCalls(n.cluster),
 		Credentials: n.cluster.Credentials, Ready: n.ready, Doctor: n.doctor,
 	}
+	if n.history != nil {
+		deps.History = historySide{n.history}
+	}
 	if n.agent != nil {
 		deps.Logs = logsSide{n.logs(), n.agent}
 	}

@@ -117,7 +117,7 @@ func (d *Driver) Adopt(ctx context.Context, t agent.Task, sink agent.Sink) (agen
 func (d *Driver) prepare(t *agent.Task) (keeper.SpawnRequest, error) {
 	m, err := json.Marshal(meta{Dir: t.Dir, Output: t.Spec.Output})
 	if err != nil {
-		return keeper.SpawnRequest{}, fmt.Errorf("prepare attempt %s: %w", t.Assignment.Task, err)
+		return keeper.SpawnRequest{}, fmt.Errorf("prepare attempt %s: %w", t.Task, err)
 	}
 	d.hold(t.Dir)
 	if err := makeDirs(t); err != nil {
@@ -125,7 +125,7 @@ func (d *Driver) prepare(t *agent.Task) (keeper.SpawnRequest, error) {
 		return keeper.SpawnRequest{}, err
 	}
 	r := keeper.SpawnRequest{
-		Ref: keeper.Ref{Task: t.Assignment.Task, Fence: t.Fence}, Argv: t.Spec.Command, Env: environment(t, d.cfg.BaseEnv), Dir: workdir(t),
+		Ref: keeper.Ref{Task: t.Task, Fence: t.Fence}, Argv: t.Spec.Command, Env: environment(t, d.cfg.BaseEnv), Dir: workdir(t),
 		StdoutPath: filepath.Join(t.Dir, agent.FileStdout), StderrPath: filepath.Join(t.Dir, agent.FileStderr),
 		LogBytes: d.cfg.LogBytes, Meta: m,
 	}
@@ -134,7 +134,7 @@ func (d *Driver) prepare(t *agent.Task) (keeper.SpawnRequest, error) {
 
 func (d *Driver) handle(c *keeper.Client, t *agent.Task, sink agent.Sink) *handle {
 	d.hold(t.Dir)
-	h := &handle{d: d, c: c, sink: sink, ref: keeper.Ref{Task: t.Assignment.Task, Fence: t.Fence}, meta: meta{Dir: t.Dir}, timeout: rota.CauseCancelled}
+	h := &handle{d: d, c: c, sink: sink, ref: keeper.Ref{Task: t.Task, Fence: t.Fence}, meta: meta{Dir: t.Dir}, timeout: rota.CauseCancelled}
 	if t.Spec != nil {
 		h.meta.Output = t.Spec.Output
 	}

@@ -126,12 +126,14 @@ func (r ready) Start(ctx context.Context, task agent.Task, sink agent.Sink) (age
 func TestExecIsADriver(t *testing.T) {
 	n := newNode(t)
 	agenttest.Exercise(t, agenttest.Subject{
-		Driver:   ready{n.driver},
-		Quick:    func(*testing.T) agent.Task { return n.task("true") },
-		Endless:  func(*testing.T) agent.Task { return n.task("sleep", "1000") },
-		Stubborn: func(*testing.T) agent.Task { return n.task("sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done") },
-		Refused:  func(*testing.T) agent.Task { return n.task("no-such-command") },
-		Again:    func(*testing.T) agent.Driver { return n.connect() },
+		Driver:  ready{n.driver},
+		Quick:   func(*testing.T) agent.Task { return n.task("true") },
+		Endless: func(*testing.T) agent.Task { return n.task("sleep", "1000") },
+		Stubborn: func(*testing.T) agent.Task {
+			return n.task("sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done")
+		},
+		Refused: func(*testing.T) agent.Task { return n.task("no-such-command") },
+		Again:   func(*testing.T) agent.Driver { return n.connect() },
 	})
 }
 
@@ -141,7 +143,7 @@ func TestATaskKnowsWhoItIs(t *testing.T) {
 	n := newNode(t)
 	task := n.task("env")
 	task.Fence = rota.NewFence(2, 3)
-	task.Dir = n.layout.Attempt(task.Assignment.Task, 3)
+	task.Dir = n.layout.Attempt(task.Task, 3)
 	task.Spec.Env = []rota.Pair{{Key: "ROTA_NODE", Value: "a lie"}, {Key: "WORD", Value: "two words"}}
 	task.Spec.Input = json.RawMessage(`{"a":1}`)
 	task.Spec.Output = rota.OutputText

@@ -75,8 +75,8 @@ func environment(t *agent.Task, base []string) []string {
 		ids[i] = g.ID
 	}
 	set("CUDA_VISIBLE_DEVICES", strings.Join(ids, ",")) // empty: no device is visible
-	set("ROTA_RUN_ID", string(t.Assignment.Task.Run))
-	set("ROTA_TASK", string(t.Assignment.Task.Key))
+	set("ROTA_RUN_ID", string(t.Task.Run))
+	set("ROTA_TASK", string(t.Task.Key))
 	set("ROTA_ATTEMPT", strconv.FormatUint(t.Fence.Attempt(), 10))
 	set("ROTA_FENCE", t.Fence.String())
 	set("ROTA_IDEMPOTENCY_KEY", t.IdempotencyKey)
@@ -105,7 +105,7 @@ func workdir(t *agent.Task) string {
 // makeDirs makes what the attempt finds when it starts.
 func makeDirs(t *agent.Task) error {
 	wrap := func(err error) error {
-		return fmt.Errorf("make the directories of attempt %s#%d: %w", t.Assignment.Task, t.Fence.Attempt(), err)
+		return fmt.Errorf("make the directories of attempt %s#%d: %w", t.Task, t.Fence.Attempt(), err)
 	}
 	if err := t.Prepare(); err != nil {
 		return err

@@ -122,7 +122,7 @@ func (h *handle) Stop(ctx context.Context, how rota.Stop, cause rota.Cause) erro
 	sig, err := keeper.ParseSignal(how.Signal)
 	if err != nil {
 		h.sink.Note(err.Error() + ", SIGTERM is used")
-		sig, _ = keeper.ParseSignal("") //nolint:errcheck // empty is SIGTERM
+		sig, _ = keeper.ParseSignal("") // empty is SIGTERM
 	}
 	h.mu.Lock()
 	h.timeout = cause

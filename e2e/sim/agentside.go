@@ -29,7 +29,9 @@ type agentSide struct {
 	streams map[uint64]*stream
 	lease   *agent.Lease // offered, not yet sent
 	leasing bool
+	told    rota.Session // that the keeper serves, as far as this side knows
 	leaving bool
+	counter uint64 // of the node's newest session, as far as it knows
 	ended   func() // a planned stop is done
 	spins   int
 }
@@ -78,9 +80,7 @@ func (a *agentSide) carry(act agent.Action) {
 	case agent.Greet:
 		a.p.later(a.w.between(time.Millisecond, 20*time.Millisecond), a.greet)
 	case agent.Register:
-		a.w.command(a.p, rota.Command{Op: act.Node}, callTimeout, func(res rota.Result, err error) {
-			a.step(agent.Registered{Sent: act.Sent, Session: res.Session, Err: err})
-		})
+		a.register(act, 3)
 	case agent.Renew:
 		a.w.renew(a.p, act.Session, a.core.RenewTimeout(), func(r rota.Renewal, err error) {
 			a.step(agent.Renewed{Session: act.Session, Sent: act.Sent, Renewal: r, Err: err})
@@ -133,6 +133,24 @@ func (a *agentSide) carry(act agent.Action) {
 	}
 }
 
+// register names the counter that the session is to have, as api's client does, and
+// learns it where it was wrong.
+func (a *agentSide) register(act agent.Register, tries int) {
+	op := act.Node
+	op.Counter = a.counter + 1
+	a.w.command(a.p, rota.Command{Op: op}, callTimeout, func(res rota.Result, err error) {
+		if res.Kind == rota.KindStale && tries > 0 {
+			a.counter = res.Session.Counter
+			a.register(act, tries-1)
+			return
+		}
+		if err == nil {
+			a.counter = res.Session.Counter
+		}
+		a.step(agent.Registered{Sent: act.Sent, Session: res.Session, Err: err})
+	})
+}
+
 // greet connects to the machine's keeper, starting one where none lives.
 func (a *agentSide) greet() {
 	k := a.m.keeper
@@ -179,6 +197,7 @@ func (a *agentSide) greeted(k *keeperSide, sn keeper.Snapshot) {
 		ID: k.id, Boot: a.m.boot(), Containment: "pidns", Over: sn.Phase == keeper.PhaseEnding || sn.Phase == keeper.PhaseReleasing,
 		Lease: agent.Lease{Session: sn.Session, Deadline: agent.BootTime(sn.Deadline), Incarnation: sn.Newest.Incarnation, Index: sn.Newest.Index},
 	}
+	a.told = sn.Session
 	var tasks []agent.Task
 	for i := range sn.Attempts {
 		at := &sn.Attempts[i]
@@ -225,7 +244,7 @@ func (a *agentSide) sendLease() {
 		return
 	}
 	l := *a.lease
-	a.lease, a.leasing = nil, true
+	a.lease, a.leasing, a.told = nil, true, l.Session
 	ended := false
 	end := func(err error) {
 		if !ended {

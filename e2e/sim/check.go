@@ -85,7 +85,7 @@ func (c *checker) command(op rota.Op) {
 			c.nothingAlive(op.Session.Node, n.Session, "its end was committed")
 		}
 	case rota.RegisterNode:
-		if n, ok := c.newestOf.Snapshot().Node(op.Info.ID); ok {
+		if n, ok := c.newestOf.Snapshot().Node(op.Info.ID); ok && !n.Session.IsZero() {
 			c.w.tell("%s registers as session %s", n.Name, n.Session)
 			c.nothingAlive(n.ID, n.Session, "another one was registered")
 		}
@@ -203,56 +203,39 @@ func (c *checker) waiting() []rota.TaskID {
 	return ids
 }
 
-// over reports whether all that was promised has come to an end and nothing is
-// alive or held.
-func (c *checker) over() bool {
-	if c.newestOf == nil || len(c.alive) > 0 {
-		return false
+// unfinished says what of all that was promised has not come to its end, or is
+// still alive or held; empty: nothing.
+func (c *checker) unfinished() string {
+	if c.newestOf == nil {
+		return "nothing was ever applied"
+	}
+	for _, x := range c.alive {
+		return fmt.Sprintf("%s is alive on %s", x.ref, x.m.name)
 	}
 	sn := c.newestOf.Snapshot()
-	for range sn.AllHolds() {
-		return false
+	for h := range sn.AllHolds() {
+		return fmt.Sprintf("%s of %s is held by session %s", h.Fence, h.Task, h.Session)
 	}
 	for _, id := range c.order {
-		if r, ok := sn.Run(id); !ok || !r.Status.Terminal() {
-			return false
+		r, ok := sn.Run(id)
+		if !ok {
+			return fmt.Sprintf("run %s was acknowledged and is lost", id)
+		}
+		for t := range sn.Tasks(id) {
+			if !t.Status.Terminal() {
+				return fmt.Sprintf("task %s is %s (%s)", t.ID, t.Status, t.Why.Text)
+			}
+		}
+		if !r.Status.Terminal() || r.Total != c.acked[id].Total {
+			return fmt.Sprintf("run %s is %s with %d of %d tasks", id, r.Status, r.Total, c.acked[id].Total)
 		}
 	}
-	return true
+	return ""
 }
 
 // atTheEnd: nothing acknowledged is lost, and everything has ended.
 func (c *checker) atTheEnd() {
-	if c.newestOf == nil {
-		c.w.broken("nothing was ever applied")
-		return
-	}
-	sn := c.newestOf.Snapshot()
-	for _, id := range c.order {
-		r, ok := sn.Run(id)
-		if !ok {
-			c.w.broken("run %s was acknowledged and is lost", id)
-			return
-		}
-		for t := range sn.Tasks(id) {
-			if !t.Status.Terminal() {
-				c.w.broken("task %s is still %s (%s) long after all faults: %+v", t.ID, t.Status, t.Why.Text, t.Placement)
-			}
-		}
-		if !r.Status.Terminal() || r.Total != c.acked[id].Total {
-			c.w.broken("run %s is %s with %d of %d tasks", id, r.Status, r.Total, c.acked[id].Total)
-		}
-	}
-	for h := range sn.AllHolds() {
-		c.w.broken("%s of %s is still held on %s", h.Fence, h.Task, h.Session)
-	}
-	for _, x := range c.alive {
-		c.w.broken("%s is still alive on %s", x.ref, x.m.name)
-	}
-	if !c.w.people.idle() {
-		c.w.broken("a submission was never acknowledged")
-	}
-	if !c.w.quiet() {
-		c.w.broken("the servers did not come to rest")
+	if what := c.w.restless(); what != "" {
+		c.w.broken("long after all faults %s", what)
 	}
 }

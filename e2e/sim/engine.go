@@ -26,6 +26,7 @@ type engine struct {
 	queue happenings
 	seq   uint64
 	steps int
+	crowd int // happenings of the present moment
 
 	story  []string // the newest lines, oldest first
 	dark   []string // lines before those, while a history is told whole
@@ -71,12 +72,20 @@ func (e *engine) after(d time.Duration, do func()) {
 	heap.Push(&e.queue, happening{at: e.now.add(max(d, 0)), seq: e.seq, do: do})
 }
 
+// maxCrowd bounds the happenings of one moment.
+const maxCrowd = 20_000
+
 // run lets things happen until the moment, or until a promise is broken.
 func (e *engine) run(until moment) {
 	for len(e.queue) > 0 && e.failed == nil && e.queue[0].at <= until {
 		h := heap.Pop(&e.queue).(happening) //nolint:errcheck,forcetypeassert // only after pushes
-		e.now = h.at
+		if e.now != h.at {
+			e.now, e.crowd = h.at, 0
+		}
 		e.steps++
+		if e.crowd++; e.crowd > maxCrowd {
+			e.broken("%d things happen in one moment: somebody spins", e.crowd)
+		}
 		h.do()
 	}
 	if e.failed == nil {

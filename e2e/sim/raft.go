@@ -82,6 +82,7 @@ func newReplica(m *machine) *replica {
 		w: m.w, p: m.node, m: m, d: m.disk, contact: m.bootClock(),
 		next: map[*machine]uint64{}, match: map[*machine]uint64{}, acked: map[*machine]moment{},
 	}
+	r.d.busy = m.w.now // what waited for the disk died with the process
 	r.state = fsm.New()
 	if len(r.d.saved) > 0 {
 		r.restore()
@@ -286,11 +287,12 @@ func (r *replica) gotEntries(from *machine, term, prev, prevTerm uint64, entries
 		}
 		r.to(from, func(o *replica) { o.acknowledged(r.m, term, match, ok) })
 	}
-	if len(entries) == 0 {
+	switch backlog := r.d.busy - r.w.now; {
+	case len(entries) == 0:
 		take()
-		return
+	case backlog < moment(2*time.Second): // else the leader sends it again
+		r.work(take)
 	}
-	r.work(take)
 }
 
 // take writes a leader's entries into the log.

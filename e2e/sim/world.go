@@ -69,7 +69,7 @@ func Run(cfg Config) Result {
 	w.begin()
 	w.run(moment(cfg.Faults))
 	w.heal()
-	for end := w.now.add(cfg.Settle); w.failed == nil && w.now < end && !w.quiet(); {
+	for end := w.now.add(cfg.Settle); w.failed == nil && w.now < end && w.restless() != ""; {
 		w.run(w.now.add(500 * time.Millisecond))
 	}
 	if w.failed == nil {
@@ -203,18 +203,20 @@ func (m *machine) crash() {
 	m.lost = true
 }
 
-// quiet reports whether everything has come to its end.
-func (w *World) quiet() bool {
+// restless says what has not come to its end yet; empty: nothing.
+func (w *World) restless() string {
 	for _, m := range w.machines {
 		if m.node == nil || m.node.dead || m.node.stopped {
-			return false
+			return m.name + " is not up"
 		}
 	}
-	index := w.servers[0].node.replica.applied
-	for _, m := range w.servers {
-		if m.node.replica.applied != index {
-			return false
+	for _, m := range w.servers { // a follower learns of a commit with the next message
+		if r := m.node.replica; r.applied+uint64(2*maxInFlight) < w.check.newest {
+			return fmt.Sprintf("%s has applied %d of %d entries", m.name, r.applied, w.check.newest)
 		}
 	}
-	return w.people.idle() && w.check.over()
+	if !w.people.idle() {
+		return "a submission was never acknowledged"
+	}
+	return w.check.unfinished()
 }

@@ -10,10 +10,10 @@ import (
 
 // Names of the machine's limits.
 const (
-	limitSync     = "fdatasync"           // 1/s
-	limitSyncTime = "fdatasync time"      // ms
-	limitFork     = "fork+exec"           // 1/s
-	limitHTTP     = "HTTP round trip"     // 1/s
+	limitSync     = "fdatasync"            // 1/s
+	limitSyncTime = "fdatasync time"       // ms
+	limitFork     = "fork+exec"            // 1/s
+	limitHTTP     = "HTTP round trip"      // 1/s
 	limitHTTPTime = "HTTP round trip time" // ms
 )
 

@@ -74,7 +74,7 @@ func settle(batch []*proposal, future raft.ApplyFuture, err error) {
 	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress), errors.Is(err, raft.ErrEnqueueTimeout):
 		a.err = errNotProposed
 	default:
-		a.err = &rota.Refusal{Kind: rota.KindOverloaded, Detail: "the operation was proposed, but whether it took effect is not known: " + err.Error()}
+		a.err = &rota.Refusal{Kind: rota.KindUnknown, Detail: "the operation was proposed, but whether it took effect is not known: " + err.Error()}
 	}
 	for i, p := range batch {
 		if a.err == nil {

@@ -72,7 +72,7 @@ names a directory. Ctrl-C ends it and everything that runs on it.
 	flags.StringVar(&f.Data, "data", "", "directory to keep the cluster in (default: in memory)")
 	flags.StringVar(&http, "http", fmt.Sprintf("127.0.0.1:%d", DefaultHTTPPort), "address of the first node; node i uses port + 10 i")
 	flags.BoolVar(&f.Demo, "demo", false, "run a demonstration job, kill the node that runs it, show how it goes on")
-	flags.StringVar(&f.LogLevel, "log-level", "warn", "trace, debug, info, warn or error")
+	flags.StringVar(&f.LogLevel, "log-level", "error", "trace, debug, info, warn or error")
 	return c
 }
 

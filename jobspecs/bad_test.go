@@ -66,6 +66,11 @@ func TestBrokenFilesSayWhereAndWhatToDo(t *testing.T) {
 			if len(ds) != 1 {
 				t.Errorf("%d diagnostics, want one", len(ds))
 			}
+			if cells[0] == "variable_without_value" { // a warning for who only checks the file
+				if _, ds := read(t, "testdata/bad/"+cells[0]+".hcl", jobspecs.Inputs{AllowMissing: true}); ds.HasErrors() || len(ds) != 1 {
+					t.Errorf("offline: %s", ds.Error())
+				}
+			}
 		})
 	}
 }

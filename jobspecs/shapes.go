@@ -65,7 +65,7 @@ var (
 		later: append([]string{
 			"constraints", "heartbeat", "image", "files", "agent", "on_disconnect", "lost_after", "poison", "preemptible",
 			"checkpoint", "on_failure", "compensate", "artifact", "secrets", "sandbox", "gang", "distinct_hosts", "affinity",
-			"spread", "expand", "max_parallel",
+			"spread", "expand",
 		}, flowWords...),
 	}
 

@@ -92,12 +92,11 @@ func (g *markGroup) hunt() {
 	}
 }
 
-// How many looks in a row must find nothing. A process that is just executing a
-// program shows no environment for a moment: unless it still shows none after
-// many looks, it may be one of the group's.
+// How many looks in a row must find nothing: a walk is not of one moment. A process
+// that is just executing a program shows no environment for a moment: unless it
+// still shows none after many looks, it may be one of the group's.
 const (
-	looksBelow   = 1 // orphans come to the keeper
-	looksAnyway  = 2
+	looks        = 2
 	looksInDoubt = 20
 )
 
@@ -106,12 +105,9 @@ func (g *markGroup) quick() bool { return false }
 
 func (g *markGroup) empty() bool {
 	members, doubt := g.tree.members(g)
-	need := looksAnyway
-	switch {
-	case doubt:
+	need := looks
+	if doubt {
 		need = looksInDoubt
-	case g.tree.walk:
-		need = looksBelow
 	}
 	g.mu.Lock()
 	g.looks++

@@ -184,7 +184,7 @@ const (
 // owner finds whose a process is: that of the process group, session or parents,
 // else that of its mark.
 func (w *walk) owner(p *process) (*markGroup, of) {
-	below := false
+	below, orphan := false, false
 	for at, hops := p, 0; hops < 1000; hops++ {
 		for _, o := range []*markGroup{w.known[at.outer], w.roots[at.pid], w.roots[at.pgid], w.roots[at.sid]} {
 			if o != nil {
@@ -195,11 +195,12 @@ func (w *walk) owner(p *process) (*markGroup, of) {
 		parent := w.all[at.parent]
 		if at.parent == w.self || parent == nil {
 			below = at.parent == w.self
+			orphan = parent == nil && at.parent != 0 // it died during the walk
 			break
 		}
 		at = parent
 	}
-	if !below && w.tree.walk {
+	if !below && !orphan && w.tree.walk {
 		return nil, ofNobody
 	}
 	mark, shown := markOf(p.outer)
@@ -211,7 +212,7 @@ func (w *walk) owner(p *process) (*markGroup, of) {
 		return nil, ofStray
 	case below:
 		return nil, ofUnknown
-	case !shown:
+	case !shown, orphan:
 		return nil, ofSilent
 	}
 	return nil, ofNobody

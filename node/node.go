@@ -67,6 +67,11 @@ func Open(ctx context.Context, cfg Config) (n *Node, err error) {
 	if n.door, err = listen(ctx, cfg.HTTP); err != nil {
 		return n, err
 	}
+	if cfg.Memory { // nobody else makes the directory
+		if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
+			return n, fmt.Errorf("make the node's directory: %w", err)
+		}
+	}
 	if err := n.openCluster(); err != nil {
 		return n, err
 	}

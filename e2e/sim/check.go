@@ -13,9 +13,9 @@ import (
 type checker struct {
 	w *World
 
-	entries  map[uint64]appliedEntry // by index: what was applied there first
-	newest   uint64
-	newestOf *fsm.State // the state of whoever applied it
+	entries map[uint64]appliedEntry // by index: what was applied there first
+	newest  uint64
+	now     *fsm.Snapshot // as of then
 
 	acked   map[rota.RunID]rota.SubmitRun
 	order   []rota.RunID
@@ -58,7 +58,7 @@ func (c *checker) applied(r *replica, e *rota.Entry, data []byte, changes []rota
 		return
 	}
 	c.entries[e.Index] = now
-	c.newest, c.newestOf = e.Index, r.state
+	c.newest, c.now = e.Index, r.state.Snapshot()
 	c.w.note(fmt.Sprint(e.Index, now.digest))
 	for i := range e.Commands {
 		c.command(e.Commands[i].Op)
@@ -80,12 +80,12 @@ func (c *checker) restored(r *replica) {
 func (c *checker) command(op rota.Op) {
 	switch op := op.(type) { //nolint:gochecksumtype // the two that end sessions
 	case rota.ExpireSession:
-		if n, ok := c.newestOf.Snapshot().Node(op.Session.Node); ok && n.Session != op.Session {
+		if n, ok := c.now.Node(op.Session.Node); ok && n.Session != op.Session {
 			c.w.tell("session %s is over (released %v, left %v)", op.Session, op.Released, op.Left)
 			c.nothingAlive(op.Session.Node, n.Session, "its end was committed")
 		}
 	case rota.RegisterNode:
-		if n, ok := c.newestOf.Snapshot().Node(op.Info.ID); ok && !n.Session.IsZero() {
+		if n, ok := c.now.Node(op.Info.ID); ok && !n.Session.IsZero() {
 			c.w.tell("%s registers as session %s", n.Name, n.Session)
 			c.nothingAlive(n.ID, n.Session, "another one was registered")
 		}
@@ -123,7 +123,7 @@ func (c *checker) change(ch *rota.Change) {
 // room: what is held on a node is the sum of its holds, and fits.
 func (c *checker) room(n *rota.Node) {
 	var sum rota.Held
-	for h := range c.newestOf.Snapshot().Holds(n.ID) {
+	for h := range c.now.Holds(n.ID) {
 		sum = sum.Add(&n.Capacity, *h)
 	}
 	k, h := &n.Capacity, &n.Held
@@ -189,10 +189,10 @@ func (c *checker) tasks() int {
 // waiting lists tasks that wait for people.
 func (c *checker) waiting() []rota.TaskID {
 	var ids []rota.TaskID
-	if c.newestOf == nil {
+	if c.now == nil {
 		return nil
 	}
-	sn := c.newestOf.Snapshot()
+	sn := c.now
 	for _, id := range c.order {
 		for t := range sn.Tasks(id) {
 			if t.Status == rota.StatusWaiting {
@@ -206,13 +206,13 @@ func (c *checker) waiting() []rota.TaskID {
 // unfinished says what of all that was promised has not come to its end, or is
 // still alive or held; empty: nothing.
 func (c *checker) unfinished() string {
-	if c.newestOf == nil {
+	if c.now == nil {
 		return "nothing was ever applied"
 	}
 	for _, x := range c.alive {
 		return fmt.Sprintf("%s is alive on %s", x.ref, x.m.name)
 	}
-	sn := c.newestOf.Snapshot()
+	sn := c.now
 	for h := range sn.AllHolds() {
 		return fmt.Sprintf("%s of %s is held by session %s", h.Fence, h.Task, h.Session)
 	}

@@ -44,7 +44,7 @@ type Config struct {
 
 // DefaultConfig is a history of a minute or so with the given seed.
 func DefaultConfig(seed uint64) Config {
-	return Config{Seed: seed, Faults: 40 * time.Second, Settle: 10 * time.Minute, Runs: 6}
+	return Config{Seed: seed, Faults: 40 * time.Second, Settle: 10 * time.Minute, Runs: 10}
 }
 
 // Result is what came of a history.

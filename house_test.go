@@ -22,6 +22,7 @@ var floors = map[string]int{
 	"fsm":          1,
 	"scheduler":    1,
 	"jobspecs":     1,
+	"examples":     0,
 	"agent":        2,
 	"api":          2,
 	"cluster":      2,

@@ -76,6 +76,7 @@ type Core struct {
 	retryAt     BootTime // next greeting or registration; zero while one is asked
 	backoff     time.Duration
 	registering BootTime // when the registration in flight was sent
+	counter     uint64   // of the node's newest session, as far as is known
 }
 
 // NewCore makes a core that has not begun: the first Step begins it.
@@ -190,7 +191,9 @@ func (c *Core) Wake() BootTime {
 	soonest(c.leave.limit)
 	if c.out.sent == 0 && !c.leave.releasing {
 		soonest(c.out.retryAt)
-		soonest(c.leave.retryAt)
+		if c.phase == phaseHeld {
+			soonest(c.leave.retryAt)
+		}
 	}
 	return w
 }

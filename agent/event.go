@@ -18,7 +18,8 @@ type Greeted struct {
 	Err   error
 }
 
-// Registered answers Register.
+// Registered answers Register. With ErrStale the session's counter is the newest
+// that the cluster knows of.
 type Registered struct {
 	Sent    BootTime
 	Session rota.Session

@@ -10,6 +10,8 @@ import (
 // to the leader. A refusal wraps the error of its kind (rota.KindOf); every other
 // error means that nothing is known. Each call ends with its context.
 type Peers interface {
+	// Register begins a session. ErrStale: another counter was due; the session
+	// that is returned with it has the newest.
 	Register(ctx context.Context, r rota.RegisterNode) (rota.Session, error)
 	Renew(ctx context.Context, s rota.Session) (rota.Renewal, error)
 	// Stream opens the leader's stream of views; index and incarnation are of the

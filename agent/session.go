@@ -65,6 +65,7 @@ func (c *Core) ask(now BootTime) {
 		c.retryAt, c.registering = 0, now
 		n := c.cfg.Node
 		n.Info.Containment = c.containment
+		n.Counter = c.counter + 1
 		c.do(Register{Sent: now, Node: n})
 	}
 }
@@ -73,6 +74,14 @@ func (c *Core) ask(now BootTime) {
 // registration was sent, as with a renewal.
 func (c *Core) registered(e Registered, now BootTime) {
 	if c.phase != phaseRegister || e.Sent != c.registering {
+		return
+	}
+	if rota.KindOf(e.Err) == rota.KindStale && e.Session.Counter != c.counter {
+		// One that was given up arrived all the same, or an agent before this one
+		// had sessions: the counter is learned.
+		c.counter = e.Session.Counter
+		c.retryAt = now
+		c.ask(now)
 		return
 	}
 	if e.Err != nil {
@@ -93,6 +102,7 @@ func (c *Core) registered(e Registered, now BootTime) {
 // hold makes the session the present one.
 func (c *Core) hold(s rota.Session, deadline, now BootTime) {
 	c.phase = phaseHeld
+	c.counter = s.Counter
 	c.lease = leaseState{session: s, held: deadline, granted: deadline, nextRenew: now, seq: c.lease.seq}
 	if deadline == 0 { // registered just now
 		c.lease.nextRenew = now.Add(c.cfg.Times.Renew)

@@ -100,8 +100,10 @@ func (c *Client) follow(ctx context.Context, path string, q url.Values, after *s
 		switch e.event {
 		case sseEnd:
 			return true, nil
-		case sseHello: // says where a stream without a beginning starts
-			*after = e.id
+		case sseHello, "": // says where the stream is
+			if e.id != "" {
+				*after = e.id
+			}
 			continue
 		case sseProblem:
 			p := new(Problem)
@@ -144,7 +146,7 @@ func readSSE(r *bufio.Reader, seen func()) (sseEvent, error) {
 		seen()
 		line = bytes.TrimRight(line, "\r\n")
 		if len(line) == 0 {
-			if e.event != "" || e.data != nil {
+			if e.event != "" || e.data != nil || e.id != "" {
 				return e, nil
 			}
 			continue

@@ -72,7 +72,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.WriteHeader(http.StatusOK)
 	f.line("event", sseHello)
-	f.line("id", f.after)
+	f.line("id", f.place())
 	f.line("data", "{}")
 	if f.flush() != nil {
 		return nil // the reader went away
@@ -139,7 +139,7 @@ func (f *follower) follow(ctx context.Context) error {
 			f.event(&events[i])
 		}
 		if len(events) > 0 {
-			if f.flush() != nil {
+			if f.buf.Len() > 0 && f.flush() != nil {
 				return nil // the reader went away
 			}
 			continue
@@ -160,7 +160,7 @@ func (f *follower) follow(ctx context.Context) error {
 		case <-changed:
 		case <-beat.C:
 			f.buf.WriteString(": alive\n")
-			f.line("id", f.after)
+			f.line("id", f.place())
 			if f.flush() != nil {
 				return nil // the reader went away
 			}
@@ -170,6 +170,14 @@ func (f *follower) follow(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// place is where the stream is: what a reader that comes back is to name.
+func (f *follower) place() string {
+	if f.after == "" {
+		return "0"
+	}
+	return f.after
 }
 
 // over reports whether the run has ended, or is not kept any more.

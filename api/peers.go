@@ -39,8 +39,6 @@ type Peers struct {
 	http  http.RoundTripper
 	close func()
 	good  atomic.Pointer[string] // the target that answered last
-	// counter of the newest session that this node registered.
-	counter atomic.Uint64
 }
 
 // NewPeers makes the calling side of the protocol between nodes.
@@ -228,26 +226,12 @@ func (p *Peers) propose(ctx context.Context, name string, op rota.Op) (rota.Resu
 	return res, res.Err()
 }
 
-// registerTries bounds how often a registration asks for another counter.
-const registerTries = 3
-
-// Register begins a session of this node. It names the counter that the session
-// is to have, so that a request which was given up cannot end it later.
+// Register begins a session of this node. With ErrStale the session's counter is
+// the newest that the cluster knows of.
 func (p *Peers) Register(ctx context.Context, r rota.RegisterNode) (rota.Session, error) {
-	r.Counter = p.counter.Load() + 1
 	res, err := p.propose(ctx, "register", r)
-	for range registerTries {
-		if res.Kind != rota.KindStale || err == nil {
-			break
-		}
-		r.Counter = res.Session.Counter + 1
-		res, err = p.propose(ctx, "register", r)
-	}
-	if err == nil {
-		p.counter.Store(res.Session.Counter)
-	}
 	if err != nil {
-		return rota.Session{}, fmt.Errorf("register node %q: %w", r.Info.Name, err)
+		return res.Session, fmt.Errorf("register node %q: %w", r.Info.Name, err)
 	}
 	return res.Session, nil
 }

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -125,6 +126,31 @@ func TestEventsSurviveTheNodeThatSentThem(t *testing.T) {
 		if n != 1 {
 			t.Errorf("event %s came %d times", id, n)
 		}
+	}
+}
+
+// TestStreamSaysWhereItIs: before the first event, and while none comes that is
+// wanted, so that a reader that comes back misses none.
+func TestStreamSaysWhereItIs(t *testing.T) {
+	w := newWorld(t, 1, 1)
+	w.register(t, 0)
+	last := history{w.nodes[0]}.Last()
+	for after, want := range map[string]string{"0": "0", "": last} {
+		req, err := http.NewRequestWithContext(soon(t), http.MethodGet, w.nodes[0].http.URL+"/v1/events?type=run.*&after="+after, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req) //nolint:bodyclose // closed does
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewScanner(resp.Body)
+		for _, line := range []string{"event: hello", "id: " + want, "data: {}", "", ": alive", "id: " + last, ""} {
+			if !lines.Scan() || lines.Text() != line {
+				t.Errorf("after %q: got %q, want %q", after, lines.Text(), line)
+			}
+		}
+		closed(t, resp.Body)
 	}
 }
 

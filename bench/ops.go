@@ -33,7 +33,9 @@ func ops() *measure {
 	return m
 }
 
-func opsName(proposers int, what string) string { return fmt.Sprintf("%s, %d callers", what, proposers) }
+func opsName(proposers int, what string) string {
+	return fmt.Sprintf("%s, %d callers", what, proposers)
+}
 
 func opsOnce(ctx context.Context, s *settings) (out map[string][]float64, err error) {
 	t, err := openTrio(ctx, s)
@@ -60,7 +62,7 @@ func opsOnce(ctx context.Context, s *settings) (out map[string][]float64, err er
 
 // propose has so many callers propose for a while; the times are milliseconds.
 func propose(ctx context.Context, c *cluster.Cluster, callers int, span time.Duration) ([]float64, time.Duration, error) {
-	cmd := rota.Command{Namespace: rota.DefaultNamespace, Op: rota.CancelRun{Run: "01ARZ3NDEKTSV4RRFFQ69G5FAV"}}
+	cmd := rota.Command{Namespace: "default", Op: rota.CancelRun{Run: "01ARZ3NDEKTSV4RRFFQ69G5FAV"}}
 	var all samples
 	began := time.Now()
 	err := together(callers, func(int) error {

@@ -176,6 +176,9 @@ func (c *Cluster) openLog() (err error) {
 		return err
 	}
 	c.watch = newWatchdog(c.cfg.Timeouts.StoreSlow, c.cfg.Timeouts.StoreDead, c.onSlowStore, c.fail)
+	c.watch.onFull = func(err error) {
+		c.log.Error("the disk is full: this node stores nothing and does not lead until there is room", "directory", c.cfg.DataDir, "error", err)
+	}
 	c.ballot = newBallot(c.stores.Stable, c.watch, c.fail)
 	c.replica = newReplica(c.fail, c.cfg.Seams.Boot)
 	snaps, err := c.stores.Snapshots.List()
@@ -228,6 +231,7 @@ func (c *Cluster) release() error {
 	var errs []error
 	if c.ledger != nil {
 		c.ledger.closed.Store(true)
+		c.ballot.closed.Store(true)
 		errs = append(errs, c.ledger.mark.close())
 	}
 	if c.watch != nil {

@@ -135,7 +135,7 @@ func TestTheServersOfTheLogNeverLoseTheirMajority(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := &roster{
 			self: "s0", voters: rapid.SampledFrom([]int{3, 5}).Draw(t, "voters"), replace: 10 * time.Minute, now: time.Unix(1e9, 0),
-			members: map[rota.NodeID]Member{}, good: map[rota.NodeID]int{}, silent: map[rota.NodeID]time.Time{},
+			members: map[rota.NodeID]Member{}, reached: map[rota.NodeID]bool{}, good: map[rota.NodeID]int{}, silent: map[rota.NodeID]time.Time{},
 		}
 		n := rapid.IntRange(1, 18).Draw(t, "nodes")
 		servers := rapid.IntRange(1, min(n, MaxReplicas)).Draw(t, "servers")
@@ -149,6 +149,7 @@ func TestTheServersOfTheLogNeverLoseTheirMajority(t *testing.T) {
 				r.silent[id] = r.now.Add(-time.Duration(rapid.IntRange(0, 20).Draw(t, "silent")) * time.Minute)
 			}
 			r.members[id] = m
+			r.reached[id] = m.State != MemberAlive && rapid.IntRange(0, 4).Draw(t, "reached") == 0
 			r.good[id] = rapid.IntRange(0, 3).Draw(t, "good")
 			if i < servers {
 				s := raft.Server{ID: raft.ServerID(id), Address: raft.ServerAddress(rapid.SampledFrom([]string{"a" + string(id), "old"}).Draw(t, "address"))}
@@ -226,6 +227,19 @@ func TestAStrangerIsTurnedAwayInClearWords(t *testing.T) {
 		{"one of us", ours.show, ""},
 		{"another cluster", pass{clusterID: "cluster-b", key: ours.key}.show, "it refused this server: it belongs to cluster cluster-a, the caller to cluster-b"},
 		{"wrong key", pass{clusterID: "cluster-a", key: bytes.Repeat([]byte{2}, 32)}.show, "does not have its key"},
+		{"one that does not look whether we have the key", func(c io.ReadWriter) error {
+			hello := append([]byte(handshakeMagic), byte(len(ours.clusterID)))
+			if _, err := c.Write(append(append(hello, ours.clusterID...), make([]byte, nonceSize)...)); err != nil {
+				return err
+			}
+			if _, err := io.ReadFull(c, make([]byte, 1+nonceSize+32)); err != nil {
+				return err
+			}
+			if _, err := c.Write(make([]byte, 32)); err != nil {
+				return err
+			}
+			return readRefusal(c)
+		}, "does not have the cluster's key"},
 		{"a browser", func(c io.ReadWriter) error {
 			_, err := c.Write([]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"))
 			return err

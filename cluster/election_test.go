@@ -100,6 +100,11 @@ func TestACutOffLeaderStopsLeading(t *testing.T) {
 	story(t, clustertest.Options{}, func(t *testing.T, c *clustertest.Cluster, leader int) {
 		c.Isolate(leader)
 		old := c.Node(leader)
+		at, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer stop()
+		if index, err := old.Barrier(at); err == nil {
+			t.Errorf("cut off, it still gives a barrier, at %d", index)
+		}
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 		_, err := old.Propose(ctx, submit(1))

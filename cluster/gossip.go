@@ -48,6 +48,7 @@ type gossip struct {
 	// a bubble of testing/synctest.)
 	updating chan struct{}
 	left     bool // guarded by updating
+	stopped  bool // guarded by updating
 
 	mu      sync.Mutex // guards what follows
 	self    rumour
@@ -184,12 +185,18 @@ func (g *gossip) publish(change func(*rumour)) {
 func (g *gossip) leave(timeout time.Duration) error {
 	g.updating <- struct{}{}
 	defer func() { <-g.updating }()
+	if g.stopped { // the node fails: nobody is told any more
+		return nil
+	}
 	g.left = true
 	g.publish(func(r *rumour) { r.Leaving, r.Term = true, 0 })
 	return g.list.Leave(timeout)
 }
 
 func (g *gossip) stop() error {
+	g.updating <- struct{}{}
+	g.stopped, g.left = true, true
+	<-g.updating
 	err := g.list.Shutdown()
 	close(g.quit)
 	<-g.done

@@ -25,6 +25,7 @@ func (c *Cluster) HandleProbe(context.Context) (ProbeReply, error) {
 		r.Stored = c.ledger.end()
 		r.HasData = r.Stored > 0 || c.replica.applied.Load() > 0
 		r.Applied = c.replica.applied.Load()
+		r.Checks = c.replica.checked()
 	}
 	return r, nil
 }

@@ -7,7 +7,6 @@ import (
 	"hash/crc32"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -263,7 +262,8 @@ func (l *ledger) judge(what string, err error) error {
 		return err
 	}
 	err = fmt.Errorf("%s: %w", what, err)
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+	if noRoom(err) {
+		l.watch.sayFull(err)
 		return err
 	}
 	if l.broken.CompareAndSwap(nil, &err) {

@@ -194,6 +194,29 @@ func TestALostVoterIsReplaced(t *testing.T) {
 	})
 }
 
+// TestAVoterThatOnlyGossipMissesKeepsItsVote: gossip may be cut alone.
+func TestAVoterThatOnlyGossipMissesKeepsItsVote(t *testing.T) {
+	story(t, clustertest.Options{}, func(t *testing.T, c *clustertest.Cluster, leader int) {
+		c.Add(3, 0)
+		waitSuffrage(c, leader, 3, "follower")
+		missed := (leader + 1) % 3
+		c.Net.Deafen(missed, true)
+		c.Wait("gossip to miss it", func() string {
+			for _, m := range c.Node(leader).Members() {
+				if m.ID == clustertest.ID(missed) && m.State == cluster.MemberDead {
+					return ""
+				}
+			}
+			return "not yet"
+		})
+		time.Sleep(15 * time.Minute)
+		if suffrage(c.Node(leader), missed) != "voter" || suffrage(c.Node(leader), 3) != "follower" {
+			t.Errorf("it is a %s, the other a %s", suffrage(c.Node(leader), missed), suffrage(c.Node(leader), 3))
+		}
+		c.Net.Deafen(missed, false)
+	})
+}
+
 func TestAServerComesBackUnderAnotherAddress(t *testing.T) {
 	story(t, clustertest.Options{}, func(t *testing.T, c *clustertest.Cluster, leader int) {
 		follower := (leader + 1) % 3

@@ -43,6 +43,7 @@ type replica struct {
 	appliedAt time.Duration // on the boot-time clock: when the newest entry was applied here
 	changed   chan struct{}
 	feeds     map[*feed]struct{}
+	checks    []Check // digests of the state at some indexes, the oldest first
 }
 
 func newReplica(fatal func(error), boot func() time.Duration) *replica {
@@ -73,11 +74,30 @@ func (r *replica) Apply(entry *raft.Log) any {
 	if err := r.state.CanApply(&e); err != nil {
 		return outcome{err: r.halt(fmt.Errorf("entry %d of the log: %w: run the newer version that the other servers run", entry.Index, err))}
 	}
+	before := r.state.Index()
 	results, changes := r.state.Apply(e)
+	if before/checkEvery != e.Index/checkEvery {
+		r.check()
+	}
 	r.publish(rota.Applied{
 		Index: e.Index, Term: e.Term, At: r.state.Now(), NextDue: r.state.NextDue(), Format: r.state.Format(), Incarnation: r.state.Incarnation(), Changes: changes,
 	})
 	return outcome{index: e.Index, results: results, void: void}
+}
+
+// check keeps the digest of the state as it is, at the first entry of every
+// checkEvery: the same one on all replicas. r.mu is held.
+func (r *replica) check() {
+	r.checks = append(r.checks, Check{Index: r.state.Index(), Digest: r.state.Digest().String()})
+	if n := len(r.checks); n > checksKept {
+		r.checks = append([]Check(nil), r.checks[n-checksKept:]...)
+	}
+}
+
+func (r *replica) checked() []Check {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]Check(nil), r.checks...)
 }
 
 // StoreConfiguration implements raft.ConfigurationStore.
@@ -126,6 +146,7 @@ func (r *replica) Restore(source io.ReadCloser) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.state = state
+	r.checks = nil
 	r.cached = nil
 	r.appliedAt = r.boot()
 	r.applied.Store(state.Index())

@@ -143,6 +143,7 @@ func (c *Cluster) startRaft(ctx context.Context) error {
 		c.shutRaft(r)
 	})
 	c.tasks.Go(func() { c.rule(ctx) })
+	c.tasks.Go(func() { c.survey(ctx) })
 	return nil
 }
 
@@ -179,6 +180,12 @@ func (c *Cluster) found(conf *raft.Config, snaps raft.SnapshotStore, trans raft.
 
 // shutRaft stops Raft. A disk that hangs may hold it up; the process ends anyway.
 func (c *Cluster) shutRaft(r *raft.Raft) {
+	if c.watch.hung() {
+		// Raft may be about to answer with a vote that could not be stored: nobody is to
+		// hear it.
+		_ = c.streams.Close()
+	}
+	c.ballot.closed.Store(true)
 	done := make(chan error, 1)
 	go func() { done <- r.Shutdown().Error() }()
 	select {

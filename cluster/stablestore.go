@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"sync/atomic"
+	"syscall"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -19,6 +22,8 @@ type ballot struct {
 	watch *watchdog
 	fatal func(error)
 	table *crc32.Table
+
+	closed atomic.Bool // the node stops: nothing is waited for any more
 }
 
 func newBallot(inner raft.StableStore, w *watchdog, fatal func(error)) *ballot {
@@ -29,16 +34,37 @@ func (b *ballot) sum(key, value []byte) uint32 {
 	return crc32.Update(crc32.Checksum(key, b.table), b.table, value)
 }
 
-// Set implements raft.StableStore.
+// Set implements raft.StableStore. Raft panics on an error, so a full disk is
+// waited for, with the door to other servers closed.
 func (b *ballot) Set(key, value []byte) error {
-	defer b.watch.begin("store the vote")()
 	sealed := binary.BigEndian.AppendUint32(append(make([]byte, 0, len(value)+4), value...), b.sum(key, value))
-	if err := b.inner.Set(key, sealed); err != nil {
+	for {
+		done := b.watch.begin("store the vote")
+		err := b.inner.Set(key, sealed)
+		done()
+		if err == nil {
+			b.watch.setFull(false)
+			return nil
+		}
 		err = fmt.Errorf("store %q: %w", key, err)
-		b.fatal(fmt.Errorf("the store of term and vote failed: %w", err)) // raft panics on it
-		return err
+		if !noRoom(err) {
+			b.fatal(fmt.Errorf("the store of term and vote failed: %w", err))
+			return err
+		}
+		b.watch.setFull(true)
+		if b.closed.Load() {
+			return nil // nobody hears this node any more (see shutRaft), and Raft would panic
+		}
+		time.Sleep(roomAgain)
 	}
-	return nil
+}
+
+// roomAgain is the wait before a full disk is tried again.
+const roomAgain = 500 * time.Millisecond
+
+// noRoom reports whether an error is one that goes away when somebody tidies up.
+func noRoom(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
 // Get implements raft.StableStore.

@@ -123,7 +123,7 @@ func (c *Cluster) Leader() (id rota.NodeID, http string, ok bool) {
 	if g == nil {
 		return "", "", false
 	}
-	if r != nil {
+	if r != nil && !c.watch.hung() { // else Raft does not hear either
 		if _, lid := r.LeaderWithID(); lid != "" {
 			if lid == raft.ServerID(c.id) {
 				return "", "", false // elected, but its barrier is not through

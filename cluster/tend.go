@@ -13,6 +13,8 @@ import (
 const (
 	tendEvery  = 250 * time.Millisecond
 	goodProbes = 2 // in a row, before a follower may vote
+
+	reachedLately = 5 * time.Second
 )
 
 // roster is what the leader knows when it decides on the log's servers.
@@ -23,6 +25,7 @@ type roster struct {
 	now     time.Time
 	servers []raft.Server
 	members map[rota.NodeID]Member
+	reached map[rota.NodeID]bool      // Raft has heard of it just now, whatever gossip says
 	good    map[rota.NodeID]int       // probes in a row that found a follower caught up
 	silent  map[rota.NodeID]time.Time // since when a server does not answer
 }
@@ -36,9 +39,11 @@ type change struct {
 
 func (r *roster) voting(s raft.Server) bool { return s.Suffrage == raft.Voter }
 
+// alive reports whether gossip or Raft hears of a server: one of the two may be cut
+// alone.
 func (r *roster) alive(s raft.Server) bool {
 	id := rota.NodeID(s.ID)
-	return id == r.self || r.members[id].State == MemberAlive
+	return id == r.self || r.members[id].State == MemberAlive || r.reached[id]
 }
 
 // gone reports whether a server has been silent for so long that it is given up.
@@ -57,8 +62,9 @@ func (r *roster) count(f func(raft.Server) bool) int {
 	return n
 }
 
-// next is the one step that is due, if any. Each keeps a majority of the voters
-// alive, before and after.
+// next is the one step that is due, if any. None takes a majority of voters that
+// are alive away: a vote is only given to a server that is alive, and only taken
+// from one that is not, after another has it.
 func (r *roster) next() (change, bool) {
 	for _, step := range []func() (change, bool){r.move, r.demote, r.promote, r.admit} {
 		if c, ok := step(); ok {
@@ -88,10 +94,6 @@ func (r *roster) promote() (change, bool) {
 	if voters-lost >= r.voters || voters > r.voters {
 		return change{}, false
 	}
-	aliveVoters := r.count(func(s raft.Server) bool { return r.voting(s) && r.alive(s) })
-	if aliveVoters+1 < (voters+1)/2+1 {
-		return change{}, false
-	}
 	for _, s := range r.servers {
 		if !r.voting(s) && r.alive(s) && r.good[rota.NodeID(s.ID)] >= goodProbes {
 			why := "there are fewer voters than wanted"
@@ -106,12 +108,7 @@ func (r *roster) promote() (change, bool) {
 
 // demote takes the vote of a server that is gone, once another has it.
 func (r *roster) demote() (change, bool) {
-	voters := r.count(r.voting)
-	if voters <= r.voters {
-		return change{}, false
-	}
-	alive := r.count(func(s raft.Server) bool { return r.voting(s) && r.alive(s) })
-	if alive < (voters-1)/2+1 {
+	if r.count(r.voting) <= r.voters {
 		return change{}, false
 	}
 	for _, s := range r.servers {
@@ -181,13 +178,16 @@ func (c *Cluster) rosterNow(good map[rota.NodeID]int, silent map[rota.NodeID]tim
 	_, config := c.ledger.configuration()
 	r := &roster{
 		self: c.id, voters: c.ident.membership().Voters, replace: c.cfg.Timeouts.Replace, now: time.Now(),
-		servers: config.Servers, members: map[rota.NodeID]Member{}, good: good, silent: silent,
+		servers: config.Servers, members: map[rota.NodeID]Member{}, reached: map[rota.NodeID]bool{}, good: good, silent: silent,
 	}
 	for _, m := range c.Members() {
 		r.members[m.ID] = m
 	}
 	for _, s := range r.servers {
 		id := rota.NodeID(s.ID)
+		if since := c.contact.since(id); since >= 0 && since < reachedLately {
+			r.reached[id] = true
+		}
 		if r.alive(s) {
 			delete(silent, id)
 		} else if _, ok := silent[id]; !ok {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,8 +21,32 @@ import (
 // slowDisk is a log store that a test can stop.
 type slowDisk struct {
 	*raft.InmemStore
-	mu   sync.Mutex // guards gate
+	mu   sync.Mutex // guards what follows
 	gate chan struct{}
+	full bool
+}
+
+func (s *slowDisk) fill(full bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.full = full
+}
+
+// room is nil while the disk has some.
+func (s *slowDisk) room() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.full {
+		return &os.PathError{Op: "write", Path: "log", Err: syscall.ENOSPC}
+	}
+	return nil
+}
+
+func (s *slowDisk) Set(k, v []byte) error {
+	if err := s.room(); err != nil {
+		return err
+	}
+	return s.InmemStore.Set(k, v)
 }
 
 func (s *slowDisk) stop() {
@@ -42,6 +68,9 @@ func (s *slowDisk) StoreLogs(l []*raft.Log) error {
 	s.mu.Unlock()
 	if gate != nil {
 		<-gate
+	}
+	if err := s.room(); err != nil {
+		return err
 	}
 	return s.InmemStore.StoreLogs(l)
 }
@@ -146,6 +175,80 @@ func TestTheOnlyServerLeadsAgainWhenItsDiskIsBack(t *testing.T) {
 		res := mustSubmit(t, c, 0, 2)
 		if !res.Existed {
 			t.Log("the first try had not reached the log")
+		}
+	})
+}
+
+// TestAServerWithAFullDiskStepsDownAndComesBack when there is room. (Source:
+// RELIABILITY.md, section 3.)
+func TestAServerWithAFullDiskStepsDownAndComesBack(t *testing.T) {
+	disks := map[int]*slowDisk{}
+	story(t, clustertest.Options{Config: onSlowDisks(disks)}, func(t *testing.T, c *clustertest.Cluster, leader int) {
+		mustSubmit(t, c, leader, 1)
+		disks[leader].fill(true)
+		mustSubmit(t, c, (leader+1)%3, 2)
+		time.Sleep(time.Minute)
+		if next := c.WaitLeader(); next == leader {
+			t.Error("it leads with a full disk")
+		}
+		mustSubmit(t, c, leader, 3)
+		disks[leader].fill(false)
+		c.WaitDigestsEqual()
+		wantRuns(t, c, []int{leader}, 1, 2, 3)
+	})
+}
+
+// TestAReplicaThatDivergedStops: its state is not what the others' is, although it
+// applied the same entries. (Source: RELIABILITY.md, section 3.)
+func TestAReplicaThatDivergedStops(t *testing.T) {
+	story(t, clustertest.Options{}, func(t *testing.T, c *clustertest.Cluster, leader int) {
+		bad := (leader + 1) % 3
+		c.Mislead(bad)
+		var wg sync.WaitGroup
+		for who := range 8 {
+			wg.Go(func() {
+				for n := who; n < 1200; n += 8 {
+					c.Propose(leader, rota.Command{Op: rota.RenewLeases{}})
+				}
+			})
+		}
+		wg.Wait()
+		select {
+		case err := <-c.Done(bad):
+			if !errors.Is(err, cluster.ErrDamaged) {
+				t.Errorf("it ended with: %v", err)
+			}
+			t.Log(err)
+			c.Buried(bad)
+		case <-time.After(time.Minute):
+			t.Error("it goes on")
+		}
+		mustSubmit(t, c, c.WaitLeader(), 1)
+		for _, i := range []int{leader, (leader + 2) % 3} {
+			if c.Node(i).Ready() != nil {
+				t.Errorf("node %d stopped, too", i)
+			}
+		}
+	})
+}
+
+// TestALeaderWithAWrongClockGivesUpTheLead. (Source: DESIGN.md, section 4.)
+func TestALeaderWithAWrongClockGivesUpTheLead(t *testing.T) {
+	wrong := map[int]time.Duration{}
+	var mu sync.Mutex
+	story(t, clustertest.Options{Config: func(i int, cfg *cluster.Config) {
+		cfg.Seams.Wall = func() time.Time {
+			mu.Lock()
+			defer mu.Unlock()
+			return time.Now().Add(wrong[i])
+		}
+	}}, func(t *testing.T, c *clustertest.Cluster, leader int) {
+		mu.Lock()
+		wrong[leader] = -time.Hour
+		mu.Unlock()
+		time.Sleep(30 * time.Second)
+		if next := c.WaitLeader(); next == leader {
+			t.Error("it leads on")
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -14,7 +15,10 @@ type watchdog struct {
 	slow, dead time.Duration
 	fatal      func(error)
 	onSlow     func(what string, since time.Duration)
+	onFull     func(error) // may be nil
 	slowNow    atomic.Bool
+	full       atomic.Bool
+	said       atomic.Int64 // when the full disk was last spoken of, in Unix seconds
 	quit       chan struct{}
 	done       chan struct{}
 
@@ -58,7 +62,29 @@ func (w *watchdog) begin(what string) func() {
 
 // hung reports whether a call has been under way for longer than the slow time:
 // the node then neither leads nor answers other servers.
-func (w *watchdog) hung() bool { return w != nil && w.slowNow.Load() }
+func (w *watchdog) hung() bool { return w != nil && (w.slowNow.Load() || w.full.Load()) }
+
+// setFull notes that not even a vote can be stored for want of room, or can again.
+func (w *watchdog) setFull(full bool) {
+	if w == nil {
+		return
+	}
+	w.full.Store(full)
+	if full {
+		w.sayFull(syscall.ENOSPC)
+	}
+}
+
+// sayFull says that the disk is full, not too often.
+func (w *watchdog) sayFull(err error) {
+	if w == nil || w.onFull == nil {
+		return
+	}
+	now := time.Now().Unix()
+	if last := w.said.Load(); now-last >= int64(sayAgain/time.Second) && w.said.CompareAndSwap(last, now) {
+		w.onFull(err)
+	}
+}
 
 func (w *watchdog) run() {
 	defer close(w.done)

@@ -46,6 +46,7 @@ type node struct {
 	expect int
 	join   []string
 	shift  int // of its addresses
+	misled bool
 	c      *cluster.Cluster
 	cancel context.CancelFunc
 	done   chan error
@@ -157,6 +158,20 @@ func (c *Cluster) Retarget(i int, others ...int) {
 	for _, j := range others {
 		n.join = append(n.join, fmt.Sprintf("10.0.%d.%d:8420", c.nodes[j].shift, j+1))
 	}
+}
+
+// Mislead has all others show a node digests of their states that are not its own,
+// as if its state had diverged.
+func (c *Cluster) Mislead(i int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.nodes[i].misled = true
+}
+
+func (c *Cluster) misled(i int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.nodes[i].misled
 }
 
 // OnOpen is Options.Open for nodes started from now on.

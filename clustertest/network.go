@@ -19,6 +19,7 @@ type Network struct {
 	mu      sync.Mutex // guards what follows
 	cut     map[line]bool
 	dead    map[int]bool  // says nothing to anybody
+	deaf    map[int]bool  // neither sends nor hears gossip
 	changed chan struct{} // closed and made anew when a line changes
 	owner   map[string]int
 	raft    map[string]*listener
@@ -37,7 +38,7 @@ var (
 // NewNetwork makes a network whose every hop takes the latency.
 func NewNetwork(latency time.Duration) *Network {
 	return &Network{
-		latency: latency, cut: map[line]bool{}, dead: map[int]bool{}, changed: make(chan struct{}), owner: map[string]int{},
+		latency: latency, cut: map[line]bool{}, dead: map[int]bool{}, deaf: map[int]bool{}, changed: make(chan struct{}), owner: map[string]int{},
 		raft: map[string]*listener{}, gossip: map[string]*gossipTransport{}, conns: map[*link]struct{}{},
 	}
 }
@@ -69,6 +70,21 @@ func (n *Network) silence(node int, dead bool) {
 	defer n.mu.Unlock()
 	n.dead[node] = dead
 	n.turn()
+}
+
+// Deafen cuts a node's gossip alone, or mends it.
+func (n *Network) Deafen(node int, deaf bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.deaf[node] = deaf
+	n.turn()
+}
+
+// whispers reports whether gossip can pass between two nodes.
+func (n *Network) whispers(from, to int) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return !n.deaf[from] && !n.deaf[to]
 }
 
 func (n *Network) turn() {
@@ -322,7 +338,7 @@ func (t *gossipTransport) peer(at string) (*gossipTransport, int, bool) {
 func (t *gossipTransport) WriteTo(b []byte, at string) (time.Time, error) {
 	now := time.Now()
 	p, owner, ok := t.peer(at)
-	if cut, _ := t.net.blocked(t.node, owner); !ok || cut {
+	if cut, _ := t.net.blocked(t.node, owner); !ok || cut || !t.net.whispers(t.node, owner) {
 		return now, nil
 	}
 	select {
@@ -338,7 +354,7 @@ func (t *gossipTransport) DialTimeout(at string, timeout time.Duration) (net.Con
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	_, owner, ok := t.peer(at)
-	if !ok {
+	if !ok || !t.net.whispers(t.node, owner) {
 		return nil, errRefused
 	}
 	if err := errors.Join(t.net.pass(ctx, t.node, owner), t.net.pass(ctx, owner, t.node)); err != nil {

@@ -38,7 +38,15 @@ func call[T any](ctx context.Context, p peers, to string, f func(*cluster.Cluste
 }
 
 func (p peers) Probe(ctx context.Context, to string) (cluster.ProbeReply, error) {
-	return call(ctx, p, to, func(c *cluster.Cluster) (cluster.ProbeReply, error) { return c.HandleProbe(ctx) })
+	r, err := call(ctx, p, to, func(c *cluster.Cluster) (cluster.ProbeReply, error) { return c.HandleProbe(ctx) })
+	if p.c.misled(p.from) {
+		checks := make([]cluster.Check, len(r.Checks))
+		for i, k := range r.Checks {
+			checks[i] = cluster.Check{Index: k.Index, Digest: "not " + k.Digest}
+		}
+		r.Checks = checks
+	}
+	return r, err
 }
 
 func (p peers) Join(ctx context.Context, to string, req cluster.JoinRequest) (cluster.JoinReply, error) {

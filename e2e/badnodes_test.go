@@ -118,8 +118,8 @@ func dataIsNone(t *testing.T) {
 func sameName(t *testing.T, nodes []*process) {
 	p := newProcess(t, nodes[2].name, "--role", "worker", "--join", nodes[0].address())
 	p.start(t)
-	p.says(t, fmt.Sprintf("the name %q belongs to", nodes[2].name), nodes[2].address(), "choose another --name")
-	if status, body := request(t, http.MethodGet, p.url()+"/readyz", ""); status != http.StatusServiceUnavailable || !strings.Contains(body, nodes[2].name) {
+	p.says(t, nodes[2].name, "belongs to node", nodes[2].address(), "choose another --name")
+	if status, body := request(t, http.MethodGet, p.url()+"/readyz", ""); status != http.StatusServiceUnavailable {
 		t.Errorf("/readyz of the second: %d %s", status, body)
 	}
 	if s, err := statusOf(nodes[0]); err != nil || s.Nodes["ready"] != 3 {
@@ -131,8 +131,9 @@ func sameName(t *testing.T, nodes []*process) {
 	ready(t, append(nodes[:3:3], p)...)
 }
 
-// foreignData: a node started with the data of another cluster and the flags of
-// this one stays what its data says, harms neither, and says so.
+// foreignData: a node started with the data of another cluster and told to join
+// this one ends and names both. Neither is harmed: without --join it is what its
+// data say.
 func foreignData(t *testing.T, nodes []*process) {
 	foreign := newProcess(t, "foreign", "--bootstrap-expect", "1")
 	foreign.start(t)
@@ -152,8 +153,14 @@ func foreignData(t *testing.T, nodes []*process) {
 	if err := os.Rename(foreign.dir, moved.dir); err != nil {
 		t.Fatal(err)
 	}
+	said, code := moved.fails(t)
+	if code != exitConflict {
+		t.Errorf("exit %d", code)
+	}
+	holdsWords(t, said, moved.dir, ours.ClusterID, theirs.ClusterID, "--join", "--data")
+
+	moved.args = moved.args[:len(moved.args)-2]
 	moved.start(t)
-	moved.says(t, moved.dir, "is in use already", "--join is ignored")
 	ready(t, moved)
 	if s, err := statusOf(moved); err != nil || s.ClusterID != theirs.ClusterID || s.ClusterID == ours.ClusterID {
 		t.Errorf("it is in cluster %s now (%v), its data are of %s", s.ClusterID, err, theirs.ClusterID)
@@ -164,7 +171,6 @@ func foreignData(t *testing.T, nodes []*process) {
 	if s, err := statusOf(nodes[0]); err != nil || s.ClusterID != ours.ClusterID || s.Nodes["ready"] != ours.Nodes["ready"] {
 		t.Errorf("this cluster became %+v (%v)", s, err)
 	}
-	moved.says(t, ours.ClusterID, theirs.ClusterID) // one line that names both
 }
 
 // nobodyAnswers: the node keeps trying, says so, and joins once somebody is there.

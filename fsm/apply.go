@@ -10,7 +10,7 @@ type work struct {
 	epoch   uint64 // stamp of runs and nodes edited by this entry
 	step    uint64 // stamp of tasks edited since the last settle: by this command
 	changes []rota.Change
-	likely  int // changes of the last entry: a guess for the next
+	likely  int    // changes of the last entry: a guess for the next
 	buf     []byte // for encoding what is hashed
 
 	tasks   []editedTask // by this command

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"hash/crc32"
 	"io"
 	"testing"
@@ -174,5 +175,38 @@ func TestDamagedSnapshotIsRefused(t *testing.T) {
 	s, err := RestoreWith(io.MultiReader(bytes.NewReader(b), bytes.NewReader([]byte("more"))), smallLimits())
 	if err != nil || s.Digest() != busyState().Digest() {
 		t.Fatalf("the whole snapshot: %v", err)
+	}
+}
+
+// TestRecordsThatDisagreeAreRefused: right checksums do not make a state. Found by
+// FuzzRestore: two idempotency keys of one serial shared a timer.
+func TestRecordsThatDisagreeAreRefused(t *testing.T) {
+	for name, damage := range map[string]func(*State){
+		"two requests of one serial": func(s *State) {
+			s.requests.Scan(func(it requestItem) bool {
+				it.rec.serial, it.rec.at = 1, 1
+				return true
+			})
+		},
+		"a session above the node's counter": func(s *State) { s.nodeByID("n1").LastCounter = 0 },
+		"a lease of another session": func(s *State) {
+			s.leases.Set(leaseItem{node: "n1", rec: &lease{session: rota.Session{Node: "n1", Boot: "b", Counter: 9}}})
+		},
+		"a hold that the node does not count": func(s *State) { s.nodeByID("n1").Held.Slots = 7 },
+		"a task placed without room":          func(s *State) { s.holds.Clear() },
+		"a miscounted run":                    func(s *State) { s.runByID("R1").Counts[rota.StatusQueued]++ },
+		"a miscounted dependency":             func(s *State) { s.taskByID(taskID("R1/d")).OpenDeps++ },
+		"a timer that is not when it is due":  func(s *State) { s.taskByID(taskID("R1/c")).DueAt++ },
+		"a run without its version":           func(s *State) { s.versions.Clear() },
+	} {
+		s := busyState()
+		damage(s)
+		var b bytes.Buffer
+		if err := s.Snapshot().Encode(&b); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := RestoreWith(&b, s.limits); !errors.Is(err, ErrWire) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

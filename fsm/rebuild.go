@@ -25,7 +25,7 @@ func (s *State) rebuildNodes() error {
 	s.nodes.Scan(func(it nodeItem) bool {
 		n := it.rec
 		l := s.leaseOf(n.ID)
-		if n.Session.IsZero() != (l == nil) || l != nil && l.session != n.Session {
+		if n.Session.IsZero() != (l == nil) || l != nil && l.session != n.Session || n.Session.Counter > n.LastCounter {
 			err = wrong("node %q and its lease disagree", n.ID)
 			return false
 		}
@@ -70,13 +70,17 @@ func (s *State) rebuildVersions() error {
 }
 
 func (s *State) rebuildRequests() error {
+	var err error
 	s.requests.Scan(func(it requestItem) bool {
 		it.rec.sum = hash(kindRequest, appendRequest(nil, it.requestKey, it.rec))
 		s.sum = s.sum.add(it.rec.sum)
-		s.timers.Set(s.requestTimer(it.requestKey, it.rec))
-		return true
+		_, twice := s.timers.Set(s.requestTimer(it.requestKey, it.rec))
+		if twice || it.rec.serial > s.meta.serial {
+			err = wrong("the idempotency key %q has serial %d of %d, or shares it", it.id, it.rec.serial, s.meta.serial)
+		}
+		return err == nil
 	})
-	return nil
+	return err
 }
 
 func (s *State) rebuildPending() error {

@@ -24,8 +24,9 @@ func TestDocumentationSaysWhatIsBuilt(t *testing.T) {
 	if got := len(job.Tasks); got != 4 {
 		t.Errorf("the example has %d tasks", got)
 	}
-	if got := resolve(t, f, "say[ada]", delivered("words", `{"hello":"Good morning"}`)).Command[1]; got != "Good morning, Ada!" {
-		t.Errorf("%s", got)
+	spec, _, ds := f.Resolve("greet", "say[ada]", "r", ended(delivered("words", `{"hello":"Good morning"}`)))
+	if ds.HasErrors() || spec.Command[1] != "Good morning, Ada!" {
+		t.Errorf("%+v %s", spec, ds.Error())
 	}
 	for _, word := range jobspecs.Words() {
 		if !strings.Contains(string(page), word) {

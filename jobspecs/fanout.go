@@ -25,6 +25,7 @@ func (f *File) fan(t *template, room int) {
 		f.fanMatrix(t, room)
 	default:
 		t.instances = []*instance{{key: rota.TaskKey(t.label)}}
+		return
 	}
 	t.byKey = make(map[string]*instance, len(t.instances))
 	for _, in := range t.instances {

@@ -43,10 +43,13 @@ func (r *reader) read(a *attr, want cty.Type) (cty.Value, got) {
 		r.failed = true
 		return cty.NilVal, gotError
 	}
-	v, err := convert.Convert(v, want)
-	if err != nil {
-		r.bad(a.expr.Range(), fmt.Sprintf("%q has the wrong type", a.name), typeWords(err, want))
-		return cty.NilVal, gotError
+	if want != cty.DynamicPseudoType && !v.Type().Equals(want) {
+		converted, err := convert.Convert(v, want)
+		if err != nil {
+			r.bad(a.expr.Range(), fmt.Sprintf("%q has the wrong type", a.name), typeWords(err, want))
+			return cty.NilVal, gotError
+		}
+		v = converted
 	}
 	if v.IsNull() {
 		return cty.NilVal, gotNothing
@@ -180,6 +183,9 @@ func (r *reader) texts(a *attr) ([]string, got) {
 	if a == nil {
 		return nil, gotNothing
 	}
+	if words, ok := literalTexts(a.expr); ok {
+		return words, gotValue
+	}
 	v, g := r.read(a, cty.DynamicPseudoType)
 	if g != gotValue {
 		return nil, g
@@ -204,6 +210,23 @@ func (r *reader) texts(a *attr) ([]string, got) {
 		out = append(out, text.AsString())
 	}
 	return out, gotValue
+}
+
+// literalTexts reads a list of quoted texts without evaluating it.
+func literalTexts(e hclsyntax.Expression) ([]string, bool) {
+	tuple, ok := e.(*hclsyntax.TupleConsExpr)
+	if !ok {
+		return nil, false
+	}
+	words := make([]string, len(tuple.Exprs))
+	for i, part := range tuple.Exprs {
+		v, ok := literal(part)
+		if !ok || v.Type() != cty.String || v.IsNull() {
+			return nil, false
+		}
+		words[i] = v.AsString()
+	}
+	return words, true
 }
 
 func shellHint(a *attr, v cty.Value) string {

@@ -65,7 +65,16 @@ func (f *File) scan(e hclsyntax.Expression, may allowed, into *refs) {
 	if _, ok := literal(e); ok {
 		return
 	}
-	hclsyntax.Walk(e, &refWalker{file: f, may: may, refs: into}) //nolint:errcheck // the walker returns none
+	w := &refWalker{file: f, may: may, refs: into}
+	if tuple, ok := e.(*hclsyntax.TupleConsExpr); ok { // a command: most of its words are literals
+		for _, part := range tuple.Exprs {
+			if _, ok := literal(part); !ok {
+				hclsyntax.Walk(part, w) //nolint:errcheck // the walker returns none
+			}
+		}
+		return
+	}
+	hclsyntax.Walk(e, w) //nolint:errcheck // the walker returns none
 }
 
 // literal gives the value of the commonest expressions without evaluating them.

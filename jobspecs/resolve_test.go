@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/rota-sched/rota"
@@ -323,4 +324,42 @@ job "j" {
 			t.Errorf("%s: %+v and %+v", task.Key, got, want)
 		}
 	}
+}
+
+// TestResolveFromManyGoroutines: a file is not written to once it is parsed. (The
+// race detector looks on.)
+func TestResolveFromManyGoroutines(t *testing.T) {
+	f, _ := parse(t, `
+locals {
+  names = [for i in range(8) : "k${i}"]
+}
+job "j" {
+  task "a" {
+    for_each = toset(local.names)
+    command  = ["true"]
+    output {
+      type = "json"
+    }
+  }
+  task "b" {
+    for_each = toset(local.names)
+    command  = concat(["echo", each.key], values(task.a)[*].output.n, [for t in task.a : t.output.n * 2], local.names[*])
+    when     = task.a[each.key].output.n > 0
+  }
+}`)
+	var group sync.WaitGroup
+	for i := range 8 {
+		group.Go(func() {
+			key := rota.TaskKey(fmt.Sprintf("b[k%d]", i))
+			for n := range 20 {
+				spec, _, ds := f.Resolve("j", key, "r", func(k rota.TaskKey) (jobspecs.TaskValue, bool) {
+					return delivered(k, fmt.Sprintf(`{"n":%d}`, n+1)), true
+				})
+				if ds.HasErrors() || len(spec.Command) != 26 || spec.Command[2] != fmt.Sprint(n+1) {
+					t.Errorf("%+v %s", spec, ds.Error())
+				}
+			}
+		})
+	}
+	group.Wait()
 }

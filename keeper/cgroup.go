@@ -28,7 +28,14 @@ type cgroupGroup struct {
 }
 
 func newCgroupGroup(dir, mark string) (*cgroupGroup, error) {
-	if err := os.Mkdir(dir, 0o755); err != nil { // one that exists is an error
+	err := os.Mkdir(dir, 0o755) // one that exists is an error
+	if errors.Is(err, os.ErrNotExist) {
+		// Somebody tidied the keeper's own group away while it was empty.
+		if err = os.Mkdir(filepath.Dir(dir), 0o755); err == nil || errors.Is(err, os.ErrExist) {
+			err = os.Mkdir(dir, 0o755)
+		}
+	}
+	if err != nil {
 		return nil, err
 	}
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)

@@ -43,15 +43,15 @@ func (g *markGroup) discard() {
 	delete(g.tree.groups, g)
 }
 
-func (g *markGroup) main() (pid int, dying bool) {
+func (g *markGroup) main() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.pid, g.dying
+	return g.pid
 }
 
 // signal reaches the process group at once, and soon whatever left it.
 func (g *markGroup) signal(sig syscall.Signal) {
-	pid, _ := g.main()
+	pid := g.main()
 	_ = syscall.Kill(-pid, sig) // it may have ended
 	g.tree.hunts.Go(func() {
 		members, _ := g.tree.members(g)

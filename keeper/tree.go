@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -54,6 +55,10 @@ func (t *tree) group() (group, error) {
 	mark := t.id + "." + n
 	if t.cgroup != "" {
 		g, err := newCgroupGroup(filepath.Join(t.cgroup, n), mark)
+		if errors.Is(err, os.ErrNotExist) { // somebody tidied up: while it is empty, anybody can
+			_ = os.Mkdir(t.cgroup, 0o755)
+			g, err = newCgroupGroup(filepath.Join(t.cgroup, n), mark)
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -135,7 +135,7 @@ func (t *tree) walkAll() *scan {
 	t.mu.Lock()
 	for o := range t.groups {
 		w.marks[o.name] = o
-		if pid, _ := o.main(); pid != 0 {
+		if pid := o.main(); pid != 0 {
 			w.roots[pid] = o
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -99,8 +100,12 @@ func Open(ctx context.Context, cfg Config) (n *Node, err error) {
 // listen opens the HTTP door.
 func listen(ctx context.Context, addr string) (net.Listener, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, &rota.Refusal{Kind: rota.KindConflict, Detail: fmt.Sprintf(
+			"the HTTP port %s is taken by another program, perhaps another node: stop it, or choose another port with --http", addr)}
+	}
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w: is another node running here? choose another address with --http", addr, err)
+		return nil, fmt.Errorf("listen on %s (change it with --http): %w", addr, err)
 	}
 	return l, nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/rota-sched/rota"
+	"github.com/rota-sched/rota/bench"
 	"github.com/rota-sched/rota/cmd"
 	"github.com/rota-sched/rota/node"
 )
@@ -20,6 +21,7 @@ func doors() cmd.Doors {
 		Keeper: func(ctx context.Context, args []string, _ cmd.Streams) error {
 			return node.KeeperMain(ctx, args)
 		},
+		Bench:   bench.Commands(version),
 		Version: version,
 	}
 }

@@ -31,7 +31,6 @@ type agentSide struct {
 	leasing bool
 	told    rota.Session // that the keeper serves, as far as this side knows
 	leaving bool
-	counter uint64 // of the node's newest session, as far as it knows
 	ended   func() // a planned stop is done
 	spins   int
 }
@@ -80,7 +79,9 @@ func (a *agentSide) carry(act agent.Action) {
 	case agent.Greet:
 		a.p.later(a.w.between(time.Millisecond, 20*time.Millisecond), a.greet)
 	case agent.Register:
-		a.register(act, 3)
+		a.w.command(a.p, rota.Command{Op: act.Node}, callTimeout, func(res rota.Result, err error) {
+			a.step(agent.Registered{Sent: act.Sent, Session: res.Session, Err: err})
+		})
 	case agent.Renew:
 		a.w.renew(a.p, act.Session, a.core.RenewTimeout(), func(r rota.Renewal, err error) {
 			a.step(agent.Renewed{Session: act.Session, Sent: act.Sent, Renewal: r, Err: err})
@@ -131,24 +132,6 @@ func (a *agentSide) carry(act agent.Action) {
 	case agent.Done:
 		a.p.later(0, a.ended)
 	}
-}
-
-// register names the counter that the session is to have, as api's client does, and
-// learns it where it was wrong.
-func (a *agentSide) register(act agent.Register, tries int) {
-	op := act.Node
-	op.Counter = a.counter + 1
-	a.w.command(a.p, rota.Command{Op: op}, callTimeout, func(res rota.Result, err error) {
-		if res.Kind == rota.KindStale && tries > 0 {
-			a.counter = res.Session.Counter
-			a.register(act, tries-1)
-			return
-		}
-		if err == nil {
-			a.counter = res.Session.Counter
-		}
-		a.step(agent.Registered{Sent: act.Sent, Session: res.Session, Err: err})
-	})
 }
 
 // greet connects to the machine's keeper, starting one where none lives.

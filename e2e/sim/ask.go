@@ -76,6 +76,7 @@ func (q *question) arrive(s *machine, r *replica, hops int, again func()) {
 		q.w.net.send(s, q.p.m, func() *program { return q.p }, func() { q.end(a) })
 	}
 	switch {
+	case s.shut:
 	case r != nil && r.reign != nil && r.reign.began && !r.reign.over:
 		q.serve(r.reign, reply)
 	case r != nil && r.leader != nil && r.leader != s && hops > 0:

@@ -22,6 +22,7 @@ type machine struct {
 	agent  *agentSide
 	disk   *disk // the server's
 	lost   bool  // the machine is off
+	shut   bool  // its door answers nobody: Raft goes on, and what it passes on
 	// records are the attempts' records on its disk.
 	records map[attemptRef]taskRecord
 }

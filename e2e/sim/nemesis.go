@@ -42,7 +42,13 @@ func (w *World) fault() {
 		m = w.leading()
 	}
 	back := w.between(50*time.Millisecond, 5*time.Second)
-	switch w.rng.IntN(12) {
+	switch w.rng.IntN(16) {
+	case 12:
+		w.lateAnswers(m)
+	case 13:
+		w.shutDoor()
+	case 14, 15:
+		w.hungStores()
 	case 0, 1:
 		w.tell("FAULT %s: node process killed, back in %v", m.name, back)
 		m.killNode()
@@ -69,7 +75,7 @@ func (w *World) fault() {
 		w.pause(m.node, w.lasting(20*time.Second), m.name+": node process")
 	case 6:
 		if m.keeper != nil {
-			w.pause(m.keeper.p, w.between(time.Millisecond, 250*time.Millisecond), m.name+": keeper")
+			w.pause(m.keeper.p, w.between(time.Millisecond, w.slack), m.name+": keeper")
 		}
 	case 7, 8, 9:
 		w.partition(m)
@@ -176,10 +182,12 @@ func (w *World) leave(m *machine) {
 func (w *World) heal() {
 	w.tell("everything heals")
 	w.net.cut, w.net.slow = map[[2]*machine]int{}, false
+	clear(w.net.lag)
 	for _, m := range w.machines {
 		if m.disk != nil {
 			m.disk.slow = false
 		}
+		m.shut = false
 		if m.lost {
 			m.boot0()
 		}

@@ -10,6 +10,8 @@ type network struct {
 	// another.
 	cut  map[[2]*machine]int
 	slow bool
+	// lag delays what goes from one machine to another, that direction only.
+	lag map[[2]*machine]time.Duration
 }
 
 func (n *network) open(from, to *machine) bool {
@@ -31,7 +33,11 @@ func (n *network) send(from, to *machine, get func() *program, f func()) {
 		n.deliver(from, to, n.w.between(20*time.Microsecond, 200*time.Microsecond), get, f, 0)
 		return
 	}
-	n.deliver(from, to, n.delay(), get, f, 0)
+	d := n.delay()
+	if lag := n.lag[[2]*machine{from, to}]; lag > 0 {
+		d += n.w.between(0, lag)
+	}
+	n.deliver(from, to, d, get, f, 0)
 }
 
 // resends is how often TCP tries again what a cut link ate.
@@ -51,7 +57,7 @@ func (n *network) deliver(from, to *machine, d time.Duration, get func() *progra
 	})
 }
 
-// between cuts, or heals, both directions of a link; oneWay only the first.
+// change cuts, or heals, both directions of a link; oneWay only the first.
 func (n *network) change(a, b *machine, oneWay bool, by int) {
 	n.cut[[2]*machine{a, b}] += by
 	if !oneWay {

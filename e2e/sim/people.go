@@ -104,7 +104,7 @@ func (p *people) draft(n int) rota.SubmitRun {
 func (p *people) spec(dependent bool) *rota.TaskSpec {
 	w := p.w
 	lasts := w.between(5*time.Millisecond, 3*time.Second)
-	if w.chance(20) {
+	if w.chance(30) {
 		lasts = w.between(5*time.Second, 25*time.Second)
 	}
 	wellFrom := 0
@@ -112,12 +112,15 @@ func (p *people) spec(dependent bool) *rota.TaskSpec {
 		wellFrom = 2
 	}
 	s := &rota.TaskSpec{
-		Driver: rota.DriverExec, Priority: w.rng.IntN(101), Command: behave(lasts, wellFrom, w.chance(10), w.chance(10)),
+		Driver: rota.DriverExec, Priority: w.rng.IntN(101), Command: behave(lasts, wellFrom, w.chance(30), w.chance(10)),
 		Resources: rota.Resources{CPUMilli: 250 * int64(1+w.rng.IntN(6)), MemoryBytes: int64(w.rng.IntN(3)) << 29},
 		Retry:     rota.Retry{MaxAttempts: 1 + w.rng.IntN(4), Backoff: rota.BackoffExponential, Initial: 500 * time.Millisecond, Max: 5 * time.Second, MultiplierMilli: 2000, Jitter: true},
 		Stop:      rota.Stop{Signal: "SIGTERM", Grace: 2 * time.Second},
 	}
-	switch w.rng.IntN(12) {
+	switch w.rng.IntN(13) {
+	case 9:
+		s.Timeouts.ScheduleToStart = w.between(200*time.Millisecond, 2*time.Second)
+		s.Retry.Initial = 0
 	case 0:
 		s.Driver = rota.DriverNoop
 	case 1:

@@ -15,6 +15,7 @@ type disk struct {
 	log   []logEntry // the first has index 1
 	busy  moment     // until when it is at work
 	slow  bool
+	hung  moment // until when it does not come back from a call
 
 	saved      []byte // fsm's snapshot
 	savedIndex uint64
@@ -82,7 +83,7 @@ func newReplica(m *machine) *replica {
 		w: m.w, p: m.node, m: m, d: m.disk, contact: m.bootClock(),
 		next: map[*machine]uint64{}, match: map[*machine]uint64{}, acked: map[*machine]moment{},
 	}
-	r.d.busy = m.w.now // what waited for the disk died with the process
+	r.d.busy, r.d.hung = m.w.now, 0 // what waited for the disk died with the process
 	r.state = fsm.New()
 	if len(r.d.saved) > 0 {
 		r.restore()
@@ -246,7 +247,7 @@ func (r *replica) work(f func()) {
 	if r.d.slow {
 		d = r.w.between(50*time.Millisecond, 900*time.Millisecond)
 	}
-	r.d.busy = max(r.d.busy, r.w.now).add(d)
+	r.d.busy = max(r.d.busy, r.w.now, r.d.hung).add(d)
 	r.p.later(time.Duration(r.d.busy-r.w.now), f)
 }
 

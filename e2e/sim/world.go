@@ -24,6 +24,7 @@ type World struct {
 	people   *people
 
 	noElections bool
+	slack       time.Duration // the longest pause of a keeper that the lease times allow for
 	keepers     int
 	spins       int
 }
@@ -84,11 +85,15 @@ func Run(cfg Config) Result {
 func newWorld(cfg Config) *World {
 	w := &World{engine: newEngine(cfg.Seed), cfg: cfg, times: rota.DefaultLeaseTimes(), epoch: rota.InstantOf(time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC))}
 	w.whole = cfg.Whole
-	if w.chance(50) {
+	switch w.rng.IntN(4) {
+	case 0, 1:
 		w.times = rota.FastLeaseTimes()
+	case 2:
+		w.times = tightTimes()
 	}
+	w.slack = w.times.Slack / 2
 	w.leaderConfig = leader.DefaultConfig(w.times)
-	w.net = &network{w: w, cut: map[[2]*machine]int{}}
+	w.net = &network{w: w, cut: map[[2]*machine]int{}, lag: map[[2]*machine]time.Duration{}}
 	w.check = newChecker(w)
 	w.people = &people{w: w, open: map[rota.RunID]bool{}}
 	workers := w.rng.IntN(3)
@@ -104,6 +109,15 @@ func newWorld(cfg Config) *World {
 		}
 	}
 	return w
+}
+
+// tightTimes leave nothing to spare: what ignores SIGTERM lives until a moment
+// before the deadline, and the leader waits exactly as long as it must.
+func tightTimes() rota.LeaseTimes {
+	t := rota.FastLeaseTimes()
+	t.Term, t.Slack = t.Kill-60*time.Millisecond, 20*time.Millisecond
+	t.LeaderTTL = t.TTL*(1000+rota.DriftPermille)/(1000-rota.DriftPermille) + t.Slack*(1000+rota.DriftPermille)/1000 + 1
+	return t
 }
 
 // begin switches everything on.

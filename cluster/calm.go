@@ -11,10 +11,10 @@ type calm struct{ hclog.Logger }
 func (c calm) Error(msg string, args ...any) { c.Logger.Warn(msg, args...) }
 
 // Warn implements hclog.Logger.
-func (c calm) Warn(msg string, args ...any) { c.Logger.Debug(msg, args...) }
+func (c calm) Warn(msg string, args ...any) { c.Debug(msg, args...) }
 
 // Info implements hclog.Logger.
-func (c calm) Info(msg string, args ...any) { c.Logger.Debug(msg, args...) }
+func (c calm) Info(msg string, args ...any) { c.Debug(msg, args...) }
 
 // With implements hclog.Logger.
 func (c calm) With(args ...any) hclog.Logger { return calm{c.Logger.With(args...)} }

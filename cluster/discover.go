@@ -37,7 +37,7 @@ type seen struct {
 }
 
 // discover makes the node part of a cluster: it joins one that it finds, or founds
-// one with as many others as it expects. It tries until ctx ends.
+// one with as many others as it expects. It tries until ctx ends, and then gives no error.
 func (c *Cluster) discover(ctx context.Context) error {
 	if c.cfg.BootstrapExpect == 0 && len(c.cfg.Join) == 0 {
 		return &rota.Refusal{Kind: rota.KindInvalid, Detail: "this node has no data and belongs to no cluster: " +
@@ -61,7 +61,7 @@ func (c *Cluster) discover(ctx context.Context) error {
 			c.log.Warn("this node does not belong to a cluster yet; trying on", "reason", words)
 		}
 		if !sleep(ctx, wait) {
-			return ctx.Err()
+			return nil
 		}
 		wait = min(wait+wait/4, slowestRound)
 	}

@@ -13,19 +13,27 @@ import (
 	"github.com/rota-sched/rota/clustertest"
 )
 
+// scene is what a story happens on.
+type scene struct {
+	t      *testing.T
+	c      *clustertest.Cluster
+	leader int
+}
+
 // story runs f on three servers in a bubble, once they have a leader.
-func story(t *testing.T, opts clustertest.Options, f func(t *testing.T, c *clustertest.Cluster, leader int)) {
+func story(t *testing.T, opts clustertest.Options, f func(s scene)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		c := clustertest.New(t, 3, opts)
 		leader := c.WaitLeader()
 		c.WaitStarted(0, 1, 2)
-		f(t, c, leader)
+		f(scene{t, c, leader})
 	})
 }
 
 func TestThreeServersFindEachOtherAndElectOne(t *testing.T) {
-	story(t, clustertest.Options{}, func(t *testing.T, c *clustertest.Cluster, leader int) {
+	story(t, clustertest.Options{}, func(s scene) {
+		t, c, leader := s.t, s.c, s.leader
 		mustSubmit(t, c, leader, 1)
 		c.WaitDigestsEqual()
 		wantRuns(t, c, []int{0, 1, 2}, 1)
@@ -42,7 +50,8 @@ func TestThreeServersFindEachOtherAndElectOne(t *testing.T) {
 }
 
 func TestAnyNodeTakesAProposal(t *testing.T) {
-	story(t, clustertest.Options{}, func(t *testing.T, c *clustertest.Cluster, _ int) {
+	story(t, clustertest.Options{}, func(s scene) {
+		t, c := s.t, s.c
 		for i := range 3 {
 			res := mustSubmit(t, c, i, i)
 			if err := c.Node(i).Await(t.Context(), res.Index); err != nil {
@@ -56,7 +65,8 @@ func TestAnyNodeTakesAProposal(t *testing.T) {
 }
 
 func TestARefusalIsAResult(t *testing.T) {
-	story(t, clustertest.Options{}, func(t *testing.T, c *clustertest.Cluster, leader int) {
+	story(t, clustertest.Options{}, func(s scene) {
+		t, c, leader := s.t, s.c, s.leader
 		for _, i := range []int{leader, (leader + 1) % 3} {
 			res := c.Propose(i, rota.Command{Op: rota.CancelRun{Run: runID(99)}})
 			if err := res.Err(); !errors.Is(err, rota.ErrNotFound) {
@@ -67,7 +77,8 @@ func TestARefusalIsAResult(t *testing.T) {
 }
 
 func TestAnotherLeadsWhenTheLeaderDies(t *testing.T) {
-	story(t, clustertest.Options{}, func(t *testing.T, c *clustertest.Cluster, leader int) {
+	story(t, clustertest.Options{}, func(s scene) {
+		t, c, leader := s.t, s.c, s.leader
 		mustSubmit(t, c, leader, 1)
 		c.Kill(leader)
 		began := time.Now()
@@ -90,14 +101,16 @@ func TestAnotherLeadsWhenTheLeaderDies(t *testing.T) {
 }
 
 func TestAProposalWaitsForTheNextLeader(t *testing.T) {
-	story(t, clustertest.Options{}, func(t *testing.T, c *clustertest.Cluster, leader int) {
+	story(t, clustertest.Options{}, func(s scene) {
+		t, c, leader := s.t, s.c, s.leader
 		c.Kill(leader)
 		mustSubmit(t, c, (leader+1)%3, 1) // nobody leads yet
 	})
 }
 
 func TestACutOffLeaderStopsLeading(t *testing.T) {
-	story(t, clustertest.Options{}, func(t *testing.T, c *clustertest.Cluster, leader int) {
+	story(t, clustertest.Options{}, func(s scene) {
+		t, c, leader := s.t, s.c, s.leader
 		c.Isolate(leader)
 		old := c.Node(leader)
 		at, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -131,7 +144,8 @@ func TestACutOffLeaderStopsLeading(t *testing.T) {
 // TestOneWayCuts: a leader that is not heard steps down, although it hears the
 // others.
 func TestALeaderThatIsNotHeardStepsDown(t *testing.T) {
-	story(t, clustertest.Options{}, func(t *testing.T, c *clustertest.Cluster, leader int) {
+	story(t, clustertest.Options{}, func(s scene) {
+		t, c, leader := s.t, s.c, s.leader
 		for i := range 3 {
 			if i != leader {
 				c.Net.Cut(leader, i)
@@ -152,7 +166,8 @@ func TestALeaderThatIsNotHeardStepsDown(t *testing.T) {
 }
 
 func TestWithoutAMajorityNothingIsAcknowledged(t *testing.T) {
-	story(t, clustertest.Options{}, func(t *testing.T, c *clustertest.Cluster, leader int) {
+	story(t, clustertest.Options{}, func(s scene) {
+		t, c, leader := s.t, s.c, s.leader
 		c.Kill((leader + 1) % 3)
 		c.Kill((leader + 2) % 3)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -171,7 +186,8 @@ func TestWithoutAMajorityNothingIsAcknowledged(t *testing.T) {
 // TestAnUnknownOutcomeMayBeAskedForAgain: the answer is lost, the operation is not;
 // the same request again gives the same run. (Source: CONTRACT.md, "HTTP".)
 func TestAnUnknownOutcomeMayBeAskedForAgain(t *testing.T) {
-	story(t, clustertest.Options{}, func(t *testing.T, c *clustertest.Cluster, leader int) {
+	story(t, clustertest.Options{}, func(s scene) {
+		t, c, leader := s.t, s.c, s.leader
 		follower := (leader + 1) % 3
 		cancelRun := rota.Command{Op: rota.CancelRun{Run: runID(7)}} // never repeated by itself
 		mustSubmit(t, c, leader, 7)
@@ -277,7 +293,9 @@ func TestTheLeaderSeesEveryEntryOnce(t *testing.T) {
 		c.WaitDigestsEqual()
 		stop()
 		for _, d := range done {
-			<-d
+			if err := <-d; err != nil {
+				t.Error(err)
+			}
 		}
 		_ = leader
 		for n := range 100 {
@@ -289,7 +307,8 @@ func TestTheLeaderSeesEveryEntryOnce(t *testing.T) {
 }
 
 func TestABarrierShowsWhatWasAcknowledgedAnywhere(t *testing.T) {
-	story(t, clustertest.Options{}, func(t *testing.T, c *clustertest.Cluster, leader int) {
+	story(t, clustertest.Options{}, func(s scene) {
+		t, c, leader := s.t, s.c, s.leader
 		res := mustSubmit(t, c, leader, 1)
 		for i := range 3 {
 			index, err := c.Node(i).Barrier(t.Context())
@@ -307,7 +326,8 @@ func TestABarrierShowsWhatWasAcknowledgedAnywhere(t *testing.T) {
 }
 
 func TestTheLeadIsHandedOver(t *testing.T) {
-	story(t, clustertest.Options{}, func(t *testing.T, c *clustertest.Cluster, leader int) {
+	story(t, clustertest.Options{}, func(s scene) {
+		t, c, leader := s.t, s.c, s.leader
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 		began := time.Now()

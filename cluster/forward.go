@@ -157,8 +157,8 @@ func (c *Cluster) HandleForward(ctx context.Context, body []byte) ([]byte, error
 		}
 		return binary.AppendUvarint([]byte{forwardVersion, forwardDone}, index), nil
 	}
-	if err := re.queue.add(batch...); err != nil {
-		return encodeAnswers(c.replica.applied.Load(), batch, func(*proposal) answer { return answer{err: err} }), nil
+	if refused := re.queue.add(batch...); refused != nil {
+		return encodeAnswers(c.replica.applied.Load(), batch, func(*proposal) answer { return answer{err: refused} }), nil
 	}
 	return encodeAnswers(c.replica.applied.Load(), batch, func(p *proposal) answer {
 		select {

@@ -62,34 +62,31 @@ func (l *Leadership) Now() rota.Instant { return l.reign.clock.now() }
 // own while the node still leads, Lead returns it. It returns nil when ctx ends.
 func (c *Cluster) Lead(ctx context.Context, f func(context.Context, *Leadership) error) error {
 	var last *reign
-	for {
+	for ctx.Err() == nil {
 		re, shift := c.current()
 		if re == nil || re == last {
 			select {
 			case <-shift:
-				continue
 			case <-ctx.Done():
-				return nil
 			}
+			continue
 		}
 		again, err := c.leadOnce(ctx, re, f)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
+		if err != nil && ctx.Err() == nil {
 			return fmt.Errorf("lead in term %d: %w", re.term, err)
 		}
 		if !again {
 			last = re
 		}
 	}
+	return nil
 }
 
 // leadOnce runs f once; again: f fell behind and may begin anew.
 func (c *Cluster) leadOnce(ctx context.Context, re *reign, f func(context.Context, *Leadership) error) (again bool, err error) {
 	lctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stop := context.AfterFunc(re.ctx, func() { cancel(context.Cause(re.ctx)) })
+	stop := context.AfterFunc(re.ctx, func() { cancel(context.Cause(re.ctx)) }) //nolint:contextcheck // the reign's end is what is waited for
 	defer stop()
 	feed := newFeed(func() { cancel(errBehind) })
 	l := &Leadership{c: c, ctx: lctx, reign: re, snap: c.replica.follow(feed), changes: feed.ch}

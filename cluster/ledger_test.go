@@ -414,7 +414,9 @@ func TestAHungDiskIsNoticed(t *testing.T) {
 			t.Errorf("after 2.9 s: hung %v, said %v", w.hung(), slow)
 		}
 		inner.hang <- struct{}{}
-		<-done
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 		time.Sleep(time.Second)
 		if w.hung() || len(f.all()) != 0 {
 			t.Errorf("after the disk came back: hung %v, fatal %v", w.hung(), f.all())
@@ -425,7 +427,9 @@ func TestAHungDiskIsNoticed(t *testing.T) {
 			t.Errorf("after 11 s: %v", f.all())
 		}
 		inner.hang <- struct{}{}
-		<-done
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 		w.close()
 	})
 }

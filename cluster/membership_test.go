@@ -54,7 +54,8 @@ func waitSuffrage(c *clustertest.Cluster, seenBy, node int, want string) {
 // TestTheFourthServerFollows: the first three vote, later ones hold a replica.
 // (Source: DESIGN.md, section 5.)
 func TestTheFourthServerFollows(t *testing.T) {
-	story(t, clustertest.Options{}, func(t *testing.T, c *clustertest.Cluster, leader int) {
+	story(t, clustertest.Options{}, func(s scene) {
+		t, c, leader := s.t, s.c, s.leader
 		mustSubmit(t, c, leader, 1)
 		c.Add(3, 0)
 		waitSuffrage(c, leader, 3, "follower")
@@ -72,7 +73,8 @@ func TestTheFourthServerFollows(t *testing.T) {
 }
 
 func TestAWorkerHasNoReplicaAndProposesAllTheSame(t *testing.T) {
-	story(t, clustertest.Options{Config: role(3)}, func(t *testing.T, c *clustertest.Cluster, leader int) {
+	story(t, clustertest.Options{Config: role(3)}, func(s scene) {
+		t, c, leader := s.t, s.c, s.leader
 		c.Add(3, 0)
 		c.WaitStarted(3)
 		worker := c.Node(3)
@@ -133,7 +135,8 @@ func TestANewServerIsSentASnapshot(t *testing.T) {
 	small := func(_ int, cfg *cluster.Config) { cfg.SnapshotEntries, cfg.TrailingEntries = 50, 5 }
 	for _, disk := range []bool{false, true} {
 		t.Run(fmt.Sprintf("disk=%v", disk), func(t *testing.T) {
-			story(t, clustertest.Options{Config: small, Disk: disk}, func(t *testing.T, c *clustertest.Cluster, leader int) {
+			story(t, clustertest.Options{Config: small, Disk: disk}, func(s scene) {
+				t, c, leader := s.t, s.c, s.leader
 				for n := range 200 {
 					mustSubmit(t, c, leader, n)
 				}
@@ -169,7 +172,8 @@ func TestANewServerIsSentASnapshot(t *testing.T) {
 // TestALostVoterIsReplaced after ten minutes, never before. (Source: DESIGN.md,
 // section 5.)
 func TestALostVoterIsReplaced(t *testing.T) {
-	story(t, clustertest.Options{}, func(t *testing.T, c *clustertest.Cluster, leader int) {
+	story(t, clustertest.Options{}, func(s scene) {
+		t, c, leader := s.t, s.c, s.leader
 		c.Add(3, 0)
 		waitSuffrage(c, leader, 3, "follower")
 		lost := (leader + 1) % 3
@@ -196,7 +200,8 @@ func TestALostVoterIsReplaced(t *testing.T) {
 
 // TestAVoterThatOnlyGossipMissesKeepsItsVote: gossip may be cut alone.
 func TestAVoterThatOnlyGossipMissesKeepsItsVote(t *testing.T) {
-	story(t, clustertest.Options{}, func(t *testing.T, c *clustertest.Cluster, leader int) {
+	story(t, clustertest.Options{}, func(s scene) {
+		t, c, leader := s.t, s.c, s.leader
 		c.Add(3, 0)
 		waitSuffrage(c, leader, 3, "follower")
 		missed := (leader + 1) % 3
@@ -218,7 +223,8 @@ func TestAVoterThatOnlyGossipMissesKeepsItsVote(t *testing.T) {
 }
 
 func TestAServerComesBackUnderAnotherAddress(t *testing.T) {
-	story(t, clustertest.Options{}, func(t *testing.T, c *clustertest.Cluster, leader int) {
+	story(t, clustertest.Options{}, func(s scene) {
+		t, c, leader := s.t, s.c, s.leader
 		follower := (leader + 1) % 3
 		mustSubmit(t, c, leader, 1)
 		c.Kill(follower)
@@ -242,7 +248,8 @@ func TestAServerComesBackUnderAnotherAddress(t *testing.T) {
 // TestAllServersComeBackUnderOtherAddresses: nobody is where the log's
 // configuration says, but gossip finds them.
 func TestAllServersComeBackUnderOtherAddresses(t *testing.T) {
-	story(t, clustertest.Options{}, func(t *testing.T, c *clustertest.Cluster, leader int) {
+	story(t, clustertest.Options{}, func(s scene) {
+		t, c, leader := s.t, s.c, s.leader
 		mustSubmit(t, c, leader, 1)
 		time.Sleep(time.Minute)
 		for i := range 3 {
@@ -264,7 +271,8 @@ func TestAllServersComeBackUnderOtherAddresses(t *testing.T) {
 
 // TestAnotherClustersDataIsRefused when its node meets this cluster.
 func TestAnotherClustersDataIsRefused(t *testing.T) {
-	story(t, clustertest.Options{}, func(t *testing.T, c *clustertest.Cluster, _ int) {
+	story(t, clustertest.Options{}, func(s scene) {
+		t, c := s.t, s.c
 		c.Add(7, 1)
 		c.WaitStarted(7)
 		c.Kill(7)

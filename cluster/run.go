@@ -55,10 +55,7 @@ func (c *Cluster) Run(ctx context.Context) error {
 // something failed.
 func (c *Cluster) take(ctx context.Context) error {
 	if c.ident.membership() == nil {
-		if err := c.discover(ctx); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
+		if err := c.discover(ctx); err != nil || ctx.Err() != nil {
 			return err
 		}
 	}

@@ -54,9 +54,9 @@ type node struct {
 
 // New starts n servers that found a cluster together. They are stopped with the
 // test.
-func New(t testing.TB, n int, opts Options) *Cluster {
-	t.Helper()
-	c := Empty(t, opts)
+func New(tb testing.TB, n int, opts Options) *Cluster {
+	tb.Helper()
+	c := Empty(tb, opts)
 	for i := range n {
 		c.Add(i, n)
 	}
@@ -64,15 +64,15 @@ func New(t testing.TB, n int, opts Options) *Cluster {
 }
 
 // Empty is a network without nodes.
-func Empty(t testing.TB, opts Options) *Cluster {
-	t.Helper()
+func Empty(tb testing.TB, opts Options) *Cluster {
+	tb.Helper()
 	out := io.Discard
 	if opts.Log != hclog.NoLevel {
-		out = t.Output()
+		out = tb.Output()
 	}
-	c := &Cluster{Net: NewNetwork(opts.Latency), t: t, opts: opts, nodes: map[int]*node{},
-		log: hclog.New(&hclog.LoggerOptions{Level: opts.Log, Output: out, TimeFn: time.Now})}
-	t.Cleanup(c.StopAll)
+	log := hclog.New(&hclog.LoggerOptions{Level: opts.Log, Output: out, TimeFn: time.Now})
+	c := &Cluster{Net: NewNetwork(opts.Latency), t: tb, opts: opts, nodes: map[int]*node{}, log: log}
+	tb.Cleanup(c.StopAll)
 	return c
 }
 

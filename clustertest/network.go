@@ -280,7 +280,7 @@ func (n *Network) Dial(ctx context.Context, from int, fromAddr, to string) (net.
 	if l == nil {
 		return nil, errRefused
 	}
-	caller, called := n.connect(from, owner, fromAddr, to)
+	caller, called := n.connect(from, owner, fromAddr, to) //nolint:contextcheck // the stream outlives its dialling
 	select {
 	case l.calls <- called:
 		return caller, nil

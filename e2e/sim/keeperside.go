@@ -229,7 +229,7 @@ func (k *keeperSide) end() {
 	}
 	for _, x := range k.order {
 		if x.alive {
-			k.m.w.after(k.m.w.between(time.Millisecond, 50*time.Millisecond), x.vanish)
+			k.m.w.after(k.m.w.between(time.Millisecond, min(50*time.Millisecond, k.m.w.slack)), x.vanish)
 		}
 	}
 }

@@ -138,7 +138,7 @@ func ParseCause(s string) (Cause, error) {
 // UsesAttempt reports whether a failure of this cause counts against
 // max_attempts. What the world around a task did to it does not.
 func (c Cause) UsesAttempt() bool {
-	switch c { //nolint:exhaustive // every other cause is the task's own
+	switch c { // every other cause is the task's own
 	case CauseRateLimited, CauseOverloaded, CauseNodeLost, CausePreempted, CauseNetwork:
 		return false
 	default:
@@ -148,7 +148,7 @@ func (c Cause) UsesAttempt() bool {
 
 // RetriedByDefault reports whether a task that names no causes retries this one.
 func (c Cause) RetriedByDefault() bool {
-	switch c { //nolint:exhaustive // the list of exceptions is the rule (JOBSPEC.md, section 2)
+	switch c { // the list of exceptions is the rule (JOBSPEC.md, section 2)
 	case CauseNone, CauseAuth, CauseRefused, CauseBudget, CauseExpression, CauseCancelled:
 		return false
 	default:

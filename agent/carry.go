@@ -57,6 +57,11 @@ func (a *Agent) call(ctx context.Context, act Action) {
 		// over Times.Poll counts nothing.
 		limit = a.cfg.Core.Times.Poll * 3 / 4
 	}
+	if _, ok := act.(AnnounceLeave); ok {
+		// The agent may be done before the keeper has heard that it goes on purpose,
+		// and the keeper would end its tasks.
+		ctx = context.WithoutCancel(ctx)
+	}
 	a.wg.Go(func() {
 		cctx, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()

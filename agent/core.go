@@ -45,7 +45,7 @@ const (
 	phaseDone
 )
 
-var phaseNames = [...]string{"new", "greet", "clear", "register", "held", "done"} //nolint:gochecknoglobals // a table
+var phaseNames = [...]string{"new", "greet", "clear", "register", "held", "done"}
 
 func (p phase) String() string { return phaseNames[p] }
 

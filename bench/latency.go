@@ -7,6 +7,7 @@ import (
 
 	"github.com/rota-sched/rota"
 	"github.com/rota-sched/rota/api"
+	"github.com/rota-sched/rota/localcluster"
 )
 
 // latencyRate is how many runs a second are submitted.
@@ -80,15 +81,29 @@ func (w *world) submitSteadily(ctx context.Context, span time.Duration, source s
 	if err != nil {
 		return nil, nil, err
 	}
-	for i, id := range ids { // asked where its end was heard: other nodes may lie behind
-		run, err := w.clients[i%len(w.clients)].Run(ctx, string(id), api.RunOptions{Tasks: true})
+	for _, id := range ids {
+		wait, err := w.waited(ctx, id)
 		if err != nil {
-			return nil, nil, fmt.Errorf("look up run %s: %w", id, err)
+			return nil, nil, err
 		}
-		if len(run.Tasks) != 1 || run.Tasks[0].StartedAt == 0 {
-			return nil, nil, fmt.Errorf("run %s, %s, does not say when its task was started: %+v", id, run.Status, run.Tasks)
-		}
-		started = append(started, millis(run.Tasks[0].StartedAt.Sub(run.CreatedAt)))
+		started = append(started, millis(wait))
 	}
 	return started, seen, nil
+}
+
+// waited is how long a run's only task waited for its start. The node that is asked
+// may lie a moment behind the one that said the run has ended.
+func (w *world) waited(ctx context.Context, id rota.RunID) (time.Duration, error) {
+	for {
+		run, err := w.client.Run(ctx, string(id), api.RunOptions{Tasks: true})
+		if err != nil {
+			return 0, fmt.Errorf("look up run %s: %w", id, err)
+		}
+		if len(run.Tasks) == 1 && run.Tasks[0].StartedAt != 0 {
+			return run.Tasks[0].StartedAt.Sub(run.CreatedAt), nil
+		}
+		if err := localcluster.Pause(ctx); err != nil {
+			return 0, fmt.Errorf("wait for run %s to be known: %w", id, err)
+		}
+	}
 }

@@ -157,20 +157,24 @@ func (c *Cluster) HandleForward(ctx context.Context, body []byte) ([]byte, error
 		}
 		return binary.AppendUvarint([]byte{forwardVersion, forwardDone}, index), nil
 	}
+	wait := func(p *proposal) answer { return re.await(ctx, p) }
 	if refused := re.queue.add(batch...); refused != nil {
-		return encodeAnswers(c.replica.applied.Load(), batch, func(*proposal) answer { return answer{err: refused} }), nil
+		wait = func(*proposal) answer { return answer{err: refused} }
 	}
-	return encodeAnswers(c.replica.applied.Load(), batch, func(p *proposal) answer {
-		select {
-		case a := <-p.done:
-			return a
-		case <-ctx.Done():
-			if re.queue.withdraw(p) {
-				return answer{err: errNotProposed}
-			}
-			return answer{err: &rota.Refusal{Kind: rota.KindUnknown, Detail: "the operation is in the log, but not yet committed"}}
-		}
-	}), nil
+	return encodeAnswers(c.replica.applied.Load(), batch, wait), nil
+}
+
+// await waits for the answer to a proposal that another node forwarded.
+func (re *reign) await(ctx context.Context, p *proposal) answer {
+	select {
+	case a := <-p.done:
+		return a
+	case <-ctx.Done():
+	}
+	if re.queue.withdraw(p) {
+		return answer{err: errNotProposed}
+	}
+	return answer{err: &rota.Refusal{Kind: rota.KindUnknown, Detail: "the operation is in the log, but not yet committed"}}
 }
 
 func (c *Cluster) elsewhere() []byte {

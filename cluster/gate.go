@@ -50,7 +50,7 @@ func (g *gate) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress
 	if err != nil {
 		return nil, err
 	}
-	return gatedPipeline{p, g}, nil
+	return newPipeline(p, g), nil
 }
 
 // AppendEntries implements raft.Transport.
@@ -87,17 +87,4 @@ func (g *gate) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, args
 		return err
 	}
 	return g.NetworkTransport.InstallSnapshot(id, target, args, resp, data)
-}
-
-type gatedPipeline struct {
-	raft.AppendPipeline
-	gate *gate
-}
-
-// AppendEntries implements raft.AppendPipeline.
-func (p gatedPipeline) AppendEntries(args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
-	if err := p.gate.open(); err != nil {
-		return nil, err
-	}
-	return p.AppendPipeline.AppendEntries(args, resp)
 }

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -15,6 +16,11 @@ var (
 	errDeposed = errors.New("this node does not lead any more")
 	errSlow    = errors.New("the disk does not answer")
 )
+
+// stuckAfter is far longer than Raft takes to hand over the lead. Interrupted at the
+// wrong moment it never stops to: elected again, the node would refuse every
+// operation and keep its followers quiet. (Source: hashicorp/raft issue 696.)
+const stuckAfter = 10 * time.Second
 
 // reign is one unbroken time of this node as leader, from its barrier on.
 type reign struct {
@@ -64,6 +70,7 @@ func (c *Cluster) onSlowStore(what string, since time.Duration) {
 
 // rule reigns whenever Raft says that this node leads.
 func (c *Cluster) rule(ctx context.Context) {
+	var stuck time.Time
 	for ctx.Err() == nil {
 		c.mu.Lock()
 		leads, shift := c.leads, c.shift
@@ -77,7 +84,17 @@ func (c *Cluster) rule(ctx context.Context) {
 		case c.watch.hung():
 			sleep(ctx, c.cfg.Timeouts.StoreSlow/8)
 		default:
-			if err := c.reignOnce(ctx); err != nil {
+			err := c.reignOnce(ctx)
+			switch {
+			case err == nil || !errors.Is(err, raft.ErrLeadershipTransferInProgress):
+				stuck = time.Time{}
+			case stuck.IsZero():
+				stuck = time.Now()
+			case time.Since(stuck) > stuckAfter:
+				c.fail(fmt.Errorf("this node was elected, but Raft has been handing over the lead for %s and takes no operation: it ends so that others go on", stuckAfter))
+				return
+			}
+			if err != nil {
 				c.log.Debug("did not come to lead", "error", err)
 				sleep(ctx, 10*time.Millisecond)
 			}

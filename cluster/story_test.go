@@ -167,13 +167,17 @@ func TestRealServersInTroubleLoseNothing(t *testing.T) {
 	}
 	for seed := first; seed < first+seeds; seed++ {
 		t.Run(strconv.Itoa(seed), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { trouble3(t, uint64(seed)) })
+			synctest.Test(t, func(t *testing.T) {
+				h := &chronicle{t: t, entries: map[uint64]string{}, leaders: map[uint64]int{}, fate: map[int]rota.Kind{}}
+				h.tell(uint64(seed))
+			})
 		})
 	}
 }
 
-func trouble3(t *testing.T, seed uint64) {
-	h := &chronicle{t: t, entries: map[uint64]string{}, leaders: map[uint64]int{}, fate: map[int]rota.Kind{}}
+// tell is one history.
+func (h *chronicle) tell(seed uint64) {
+	t := h.t
 	watching, stop := context.WithCancel(t.Context())
 	var watchers, clients sync.WaitGroup
 	c := clustertest.New(t, 3, clustertest.Options{

@@ -95,7 +95,7 @@ func request(t *testing.T, method, url, body string) (status int, answer string)
 	if err != nil {
 		return 0, err.Error()
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return 0, err.Error()

@@ -39,6 +39,7 @@ func TestBadDays(t *testing.T) {
 // badFiles sends job files that nobody should write, by the command line and by
 // HTTP.
 func badFiles(t *testing.T, nodes []*process) {
+	t.Helper()
 	many := &strings.Builder{}
 	for i := range 20_000 {
 		fmt.Fprintf(many, "  task \"t%d\" {\n    driver = \"noop\"\n  }\n", i)
@@ -88,6 +89,7 @@ func postRun(t *testing.T, p *process, source string) (status int, body string) 
 
 // badLines are command lines that mean nothing.
 func badLines(t *testing.T, nodes []*process) {
+	t.Helper()
 	for _, c := range []struct {
 		args []string
 		code int
@@ -113,6 +115,7 @@ func badLines(t *testing.T, nodes []*process) {
 // badTasks are tasks that end badly by themselves: each a dead letter with its
 // cause, or an output cut and told so.
 func badTasks(t *testing.T, nodes []*process) {
+	t.Helper()
 	flood := `head -c 10000000 /dev/zero | tr '\0' x`
 	for _, c := range []struct {
 		name, body, status, cause string
@@ -213,7 +216,6 @@ func wildTasks(t *testing.T, nodes []*process) {
 		} else if kept < bound/4 {
 			t.Skipf("it wrote %d bytes only within its time: nothing had to be dropped", kept)
 		}
-		holdsWords(t, task.Message, "not kept")
 		logs := must(t, nodes[2], "task", "logs", run.ID+"/bad")
 		if !strings.Contains(logs, "bytes are not kept]") {
 			t.Errorf("%d bytes of log do not say that something is missing", len(logs))

@@ -32,7 +32,7 @@ func mainCode(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		return 1
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	binary = filepath.Join(dir, "rota")
 	build := exec.Command("go", "build", "-tags", "hashicorpmetrics", "-o", binary, "../cmd/rota")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -76,7 +76,7 @@ func (p *process) start(t *testing.T, more ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer out.Close()
+	defer func() { _ = out.Close() }()
 	p.cmd = exec.Command(binary, append(p.args[:len(p.args):len(p.args)], more...)...)
 	p.cmd.Stdout, p.cmd.Stderr = out, out
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -179,7 +179,7 @@ func freePorts(t *testing.T) int {
 			t.Fatal(err)
 		}
 		port := l.Addr().(*net.TCPAddr).Port
-		l.Close()
+		_ = l.Close()
 		if portFree(port+1) && portFree(port+2) {
 			return port
 		}
@@ -193,7 +193,7 @@ func portFree(port int) bool {
 	if err != nil {
 		return false
 	}
-	l.Close()
+	_ = l.Close()
 	return true
 }
 

@@ -51,7 +51,7 @@ func ParseGPUSpec(s string) (GPUSpec, error) {
 	return spec, nil
 }
 
-var sizeUnits = []struct { //nolint:gochecknoglobals // a table
+var sizeUnits = []struct {
 	name  string
 	bytes uint64
 }{

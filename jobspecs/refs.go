@@ -334,7 +334,7 @@ func (w *refWalker) call(n *hclsyntax.FunctionCallExpr) {
 }
 
 // impureFunctions are known from other tools and left out on purpose.
-var impureFunctions = []string{ //nolint:gochecknoglobals // a table
+var impureFunctions = []string{
 	"timestamp", "plantimestamp", "uuid", "uuidv4", "uuidv5", "uuidv7", "bcrypt", "env", "getenv", "now", "random", "rand", "pathexpand", "abspath",
 }
 

@@ -34,7 +34,6 @@ func (s *shape) words() []string {
 	return words
 }
 
-//nolint:gochecknoglobals // tables
 var (
 	retryShape = &shape{
 		name: "retry", attrs: []string{"max_attempts", "backoff", "initial", "max", "multiplier", "jitter", "on"},
@@ -95,8 +94,6 @@ var (
 )
 
 // Words that attributes choose from, and those of the language that come later.
-//
-//nolint:gochecknoglobals // tables
 var (
 	builtDrivers   = []string{string(rota.DriverExec), string(rota.DriverNoop)}
 	laterDrivers   = []string{"llm", "agent", "http", "container", "pull", "job"}

@@ -61,7 +61,7 @@ func (s *Specs) Evaluate(ctx context.Context, state *fsm.Snapshot, task *rota.Ta
 	file, err := s.parse(version, run)
 	if err != nil {
 		res.Failure = err.Error()
-		return res, nil
+		return res, nil //nolint:nilerr // it is the job file's fault and becomes the task's
 	}
 	spec, skip, ds := file.Resolve(run.Job, task.ID.Key, run.ID, lookIn(state, run.ID))
 	switch {

@@ -52,7 +52,7 @@ func (k *keeperSide) Hello(ctx context.Context) (agent.Kept, error) {
 		return agent.Kept{}, err
 	}
 	kept := agent.Kept{
-		ID: h.ID, Boot: h.Boot, Containment: string(h.Containment.Level), Remains: h.Remains, Over: h.Snapshot.Over(),
+		ID: h.ID, Boot: h.Boot, Containment: string(h.Containment.Level), Remains: h.Remains, Over: h.Over(),
 		Lease: agent.Lease{Session: h.Session, Deadline: agent.BootTime(h.Deadline), Incarnation: h.Newest.Incarnation, Index: h.Newest.Index},
 	}
 	for _, a := range h.Attempts {

@@ -23,13 +23,13 @@ type candidate struct {
 	device  int // for a share of a device: which
 }
 
-func (c *candidate) moved(to int) { c.at = to }
+func (k *candidate) moved(to int) { k.at = to }
 
-func (c *candidate) before(o *candidate) bool {
-	if c.score != o.score {
-		return c.score > o.score
+func (k *candidate) before(o *candidate) bool {
+	if k.score != o.score {
+		return k.score > o.score
 	}
-	return c.host.precedes(o.host)
+	return k.host.precedes(o.host)
 }
 
 // follow looks again at all nodes that changed.

@@ -9,7 +9,7 @@ import (
 )
 
 // version is set by the linker.
-var version = "dev" //nolint:gochecknoglobals // only the linker can set it
+var version = "dev"
 
 func main() {
 	os.Exit(cmd.Main(context.Background(), cmd.Process{

@@ -25,7 +25,6 @@ type checker struct {
 	started map[attemptRef]int
 	alive   []*process
 	starts  int
-	killed  int // processes ended by their node, not by themselves
 	faults  int
 }
 

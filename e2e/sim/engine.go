@@ -29,7 +29,6 @@ type engine struct {
 	crowd int // happenings of the present moment
 
 	story  []string // the newest lines, oldest first
-	dark   []string // lines before those, while a history is told whole
 	whole  bool
 	digest uint64 // of everything that was noted
 	failed error  // the first promise that was broken
@@ -78,7 +77,7 @@ const maxCrowd = 20_000
 // run lets things happen until the moment, or until a promise is broken.
 func (e *engine) run(until moment) {
 	for len(e.queue) > 0 && e.failed == nil && e.queue[0].at <= until {
-		h := heap.Pop(&e.queue).(happening) //nolint:errcheck,forcetypeassert // only after pushes
+		h := heap.Pop(&e.queue).(happening) // only after pushes
 		if e.now != h.at {
 			e.now, e.crowd = h.at, 0
 		}

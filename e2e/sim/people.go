@@ -42,7 +42,7 @@ func (p *people) somebody() *program {
 func (p *people) submit(op rota.SubmitRun) {
 	cmd := rota.Command{RequestID: "key-" + string(op.Run), Namespace: "default", Principal: "people", Op: op}
 	p.w.command(p.somebody(), cmd, 2*time.Second, func(res rota.Result, err error) {
-		switch rota.KindOf(err) { //nolint:exhaustive // the rest says that it is refused for good
+		switch rota.KindOf(err) { // the rest says that it is refused for good
 		case rota.KindNone:
 			delete(p.open, op.Run)
 			p.done++

@@ -226,7 +226,7 @@ func (r *replica) beat() {
 }
 
 // store appends an entry to the own log; its commit follows.
-func (r *replica) store(e logEntry) uint64 {
+func (r *replica) store(e logEntry) {
 	r.d.log = append(r.d.log, e)
 	index, term := r.d.last()
 	for _, m := range r.peers() {
@@ -238,7 +238,6 @@ func (r *replica) store(e logEntry) uint64 {
 			r.count()
 		}
 	})
-	return index
 }
 
 // work has the disk do something; it does one thing after the other.
@@ -274,6 +273,12 @@ func (r *replica) gotEntries(from *machine, term, prev, prevTerm uint64, entries
 	}
 	r.heard = r.w.now
 	r.waitForLeader()
+	// Heartbeats do not wait for the disk: a leader whose followers' disks hang leads on.
+	r.to(from, func(o *replica) {
+		if o.role == leads && o.d.term == term {
+			o.acked[r.m] = o.w.now
+		}
+	})
 	take := func() {
 		if r.d.term != term {
 			return

@@ -26,9 +26,9 @@ func TestTableShowsAllRepeatsAndTheLimitBesideThem(t *testing.T) {
 	}
 	want := `rota v0, go1, linux/amd64, 2 cores, log store bolt, data in /d (ext4)
 
-MEASURE  UNIT  REPEATS      MEDIAN  WORST  MACHINE'S LIMIT      RATIO
+MEASURE  UNIT  REPEATS      MEDIAN  WORST  MACHINE'S LIMIT       RATIO
 rate     1/s   300 100 200  200     100    50.0 1/s (fdatasync)  4.00
-time     ms    1.23 12.3    6.79    12.3   -                    -
+time     ms    1.23 12.3    6.79    12.3   -                     -
 
 How it was measured:
   rate: counted

@@ -238,7 +238,10 @@ func (c *Cluster) keepSeeds(ctx context.Context) {
 		}
 		wait = min(wait*2, 3*time.Second)
 	}
-	for sleep(ctx, saveEvery) {
+	// The first addresses are remembered at once: a node that is killed in its first
+	// seconds and comes back under another address finds the others by nothing else.
+	every := c.cfg.Timeouts.RetryJoin
+	for sleep(ctx, every) {
 		alone := true
 		var now []string
 		for _, m := range g.snapshot() {
@@ -248,6 +251,9 @@ func (c *Cluster) keepSeeds(ctx context.Context) {
 			}
 		}
 		slices.Sort(now)
+		if !alone {
+			every = saveEvery
+		}
 		if alone && len(seeds) > 0 {
 			g.join(seeds)
 			continue

@@ -117,7 +117,7 @@ func trouble(ctx context.Context, c *clustertest.Cluster, rng *rand.Rand) {
 	dead := map[int]bool{}
 	for ctx.Err() == nil {
 		i := rng.IntN(3)
-		switch rng.IntN(8) {
+		switch rng.IntN(9) {
 		case 0, 1:
 			if !dead[i] {
 				c.Kill(i)
@@ -136,12 +136,27 @@ func trouble(ctx context.Context, c *clustertest.Cluster, rng *rand.Rand) {
 			c.Net.Cut(i, (i+1)%3)
 		case 6:
 			c.Partition([]int{i}, []int{(i + 1) % 3, (i + 2) % 3})
+		case 7:
+			if n := c.Node(i); n != nil {
+				handing, stop := context.WithTimeout(ctx, time.Second)
+				_ = n.TransferLeadership(handing) // refused, or interrupted, or done
+				stop()
+			}
 		default:
 			c.Heal()
 		}
 		time.Sleep(time.Duration(rng.IntN(4000)) * time.Millisecond)
 	}
 	c.Heal()
+	for i := range 3 {
+		select {
+		case err := <-c.Done(i):
+			c.Log(fmt.Sprintf("node %d ended by itself: %v", i, err))
+			c.Buried(i)
+			dead[i] = true
+		default:
+		}
+	}
 	for j := range dead {
 		if err := c.Start(j); err != nil {
 			panic(err)

@@ -177,6 +177,9 @@ func (c *Cluster) misled(i int) bool {
 // OnOpen is Options.Open for nodes started from now on.
 func (c *Cluster) OnOpen(f func(int, *cluster.Cluster)) { c.opts.Open = f }
 
+// Log writes to the test's log.
+func (c *Cluster) Log(words string) { c.t.Log(words) }
+
 // Buried notes that a node's Run has ended by itself, once its error was read from
 // Done.
 func (c *Cluster) Buried(i int) {

@@ -51,20 +51,68 @@ func isKeeper(cmdline, data string) bool {
 	return false
 }
 
-// endKeeper waits for the keeper, which ends with its agent, and kills it when its
-// time is over.
+// endKeeper ends the keeper, whose agent has ended. While it has tasks it ends them
+// by itself, and is waited for. Without them all it would still do is to tell the
+// cluster, again and again, and that is going too: it is killed.
 func (n *Node) endKeeper() error {
 	lock := filepath.Join(n.data, "keeper", "lock")
-	err := unlocked(lock, keeperPatience)
-	if !errors.Is(err, errHeld) {
-		return err
+	for until := time.Now().Add(keeperPatience); time.Now().Before(until); {
+		err := unlocked(lock, look)
+		if !errors.Is(err, errHeld) {
+			return err
+		}
+		keepers, err := n.keepers()
+		if err != nil {
+			return err
+		}
+		if len(keepers) > 0 && !haveTasks(keepers) {
+			killAll(keepers)
+		}
 	}
-	keepers, findErr := n.keepers()
-	err = errors.Join(fmt.Errorf("the keeper of node %s had to be killed: %w", n.name, err), findErr)
+	keepers, err := n.keepers()
+	killAll(keepers)
+	return errors.Join(err, fmt.Errorf("the keeper of node %s did not end its tasks within %s and was killed", n.name, keeperPatience), unlocked(lock, time.Second))
+}
+
+func killAll(ps []*os.Process) {
+	for _, p := range ps {
+		_ = p.Kill() // gone already is fine
+	}
+}
+
+// haveTasks reports whether keepers have children that are not keepers themselves.
+// Where the system does not say, they may have.
+func haveTasks(keepers []*os.Process) bool {
+	known := map[string]bool{}
 	for _, k := range keepers {
-		_ = k.Kill() // gone already is fine
+		known[strconv.Itoa(k.Pid)] = true
 	}
-	return errors.Join(err, unlocked(lock, time.Second))
+	for pid := range known {
+		lists, err := filepath.Glob(filepath.Join("/proc", pid, "task", "*", "children"))
+		if err != nil {
+			return true
+		}
+		if len(lists) == 0 && exists(filepath.Join("/proc", pid)) {
+			return true
+		}
+		for _, path := range lists {
+			b, err := os.ReadFile(path)
+			if err != nil {
+				continue // the thread has ended; its children are now another's
+			}
+			for child := range strings.FieldsSeq(string(b)) {
+				if !known[child] {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // errHeld: somebody holds a lock for longer than expected.

@@ -42,7 +42,9 @@ func (w *World) fault() {
 		m = w.leading()
 	}
 	back := w.between(50*time.Millisecond, 5*time.Second)
-	switch w.rng.IntN(16) {
+	switch w.rng.IntN(17) {
+	case 16:
+		w.deposed()
 	case 12:
 		w.lateAnswers(m)
 	case 13:

@@ -72,3 +72,27 @@ func (w *World) hungStores() {
 	})
 	w.after(hang+w.between(0, 2*w.times.LeaderTTL), func() { l.shut = false })
 }
+
+// deposed: the leader sleeps, cut off together with one other machine, while the
+// rest elects another. It wakes up believing that it leads, and that machine has
+// nobody else to ask. (Rule 1: nothing is answered that was not committed.)
+func (w *World) deposed() {
+	l, m := w.leading(), w.anyMachine()
+	if l == m || l.node == nil || l.node.dead || l.node.stopped {
+		return
+	}
+	sleep, d := w.lasting(w.times.TTL), w.lasting(3*w.times.LeaderTTL)
+	w.tell("FAULT %s sleeps for %v, cut off with %s for %v", l.name, sleep, m.name, d)
+	l.node.stop()
+	w.after(sleep, l.node.resume)
+	change := func(by int) {
+		for _, o := range w.machines {
+			if o != l && o != m {
+				w.net.change(l, o, false, by)
+				w.net.change(m, o, false, by)
+			}
+		}
+	}
+	change(1)
+	w.after(max(d, sleep), func() { change(-1) })
+}

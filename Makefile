@@ -5,9 +5,11 @@ VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 LDFLAGS     := -s -w -X main.version=$(VERSION)
 GO          := go
 TOOL        := $(GO) tool -modfile=tools/go.mod
-FUZZTIME    ?= 5s
+FUZZTIME    ?= 3s
 SEEDS       ?= 1000
 TIMEOUT     ?= 15m
+# What make e2e passes on; make check leaves out the long stories with -short.
+E2EFLAGS    ?=
 # Everything but the tests that start real clusters of processes.
 PACKAGES     = $(shell $(GO) list -tags $(TAGS) ./... | grep -v '/e2e$$')
 
@@ -30,7 +32,7 @@ race: ## the same under the race detector, for the packages that have goroutines
 	CGO_ENABLED=1 $(GO) test -race -short -tags $(TAGS) -timeout $(TIMEOUT) ./agent/... ./api/... ./cluster/... ./clustertest/... ./history/... ./keeper/... ./leader/... ./node/...
 
 e2e: build ## real processes on loopback: clusters, kills, bad days
-	CGO_ENABLED=0 ROTA_BIN=$(CURDIR)/bin/rota $(GO) test -tags $(TAGS) -timeout $(TIMEOUT) ./e2e
+	CGO_ENABLED=0 ROTA_BIN=$(CURDIR)/bin/rota $(GO) test -tags $(TAGS) -timeout $(TIMEOUT) $(E2EFLAGS) ./e2e
 
 sim: ## SEEDS seeded histories of the whole system over a modelled world
 	CGO_ENABLED=0 SEEDS=$(SEEDS) $(GO) test -tags $(TAGS) -timeout 60m -run TestSeeds -v ./e2e/sim
@@ -41,14 +43,16 @@ lint: ## formatting, vet and the linters of .golangci.yml
 fuzz: ## every fuzz target for FUZZTIME
 	@set -e; for p in $$($(GO) list -tags $(TAGS) ./...); do \
 	  for f in $$($(GO) test -tags $(TAGS) -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
-	    echo "fuzz $$p $$f"; CGO_ENABLED=0 $(GO) test -tags $(TAGS) -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p; \
+	    echo "fuzz $$p $$f"; CGO_ENABLED=0 $(GO) test -tags $(TAGS) -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$p; \
 	  done; done
 
 bench: build ## the Go benchmarks, then the system's own
 	CGO_ENABLED=0 $(GO) test -tags $(TAGS) -run '^$$' -bench . -benchtime 1s $(PACKAGES)
 	bin/rota bench all --quick
 
-check: lint fuzz race e2e test ## lint, fuzz, race, e2e and test; what continuous integration runs
+check: lint fuzz race ## lint, fuzz, race, e2e and test; what continuous integration runs
+	$(MAKE) e2e E2EFLAGS=-short
+	$(MAKE) test
 
 clean: ## remove what was built
 	rm -rf bin

@@ -53,7 +53,7 @@ type problemKind struct {
 
 // problemKinds maps the kinds of refusals to the wire; for reading back, the first
 // with a word counts.
-var problemKinds = [...]problemKind{ //nolint:gochecknoglobals // a table
+var problemKinds = [...]problemKind{
 	{rota.KindInvalid, TypeInvalid, "Invalid request", http.StatusBadRequest},
 	{rota.KindNotFound, TypeNotFound, "Not found", http.StatusNotFound},
 	{rota.KindConflict, TypeConflict, "Conflict", http.StatusConflict},

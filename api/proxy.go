@@ -17,7 +17,7 @@ const headerHop = "Rota-Hop"
 
 // hopHeaders say how a connection is used and which page a request came from; they
 // end with the hop.
-var hopHeaders = []string{"Connection", "Keep-Alive", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Origin", "Sec-Fetch-Site"} //nolint:gochecknoglobals // a table
+var hopHeaders = []string{"Connection", "Keep-Alive", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Origin", "Sec-Fetch-Site"}
 
 // passToLeader lets the leading node answer.
 func (s *Server) passToLeader(w http.ResponseWriter, r *http.Request) error {

@@ -266,7 +266,7 @@ func (s *Server) compare(ctx context.Context, snap *fsm.Snapshot, v *PlanView, j
 }
 
 // specFields are the parts of a spec by the names of the job language.
-var specFields = []struct { //nolint:gochecknoglobals // a table
+var specFields = []struct {
 	name string
 	of   func(*rota.TaskSpec) any
 }{

@@ -34,6 +34,9 @@ func ops() *measure {
 }
 
 func opsName(proposers int, what string) string {
+	if proposers == 1 {
+		return what + ", 1 caller"
+	}
 	return fmt.Sprintf("%s, %d callers", what, proposers)
 }
 

@@ -263,7 +263,11 @@ func (c *Cluster) waitingFor(s seen) string {
 				}
 			}
 		}
-		parts = append(parts, fmt.Sprintf("%d of %d servers have found each other", met, n))
+		if met > n {
+			parts = append(parts, fmt.Sprintf("%d servers were started to found a cluster of %d: start the others without --bootstrap-expect", met, n))
+		} else {
+			parts = append(parts, fmt.Sprintf("%d of %d servers have found each other", met, n))
+		}
 	} else if s.answered > 0 {
 		parts = append(parts, "no node that answered belongs to a cluster yet")
 	}

@@ -20,6 +20,10 @@ const (
 	deadKept      = time.Hour   // a member that is gone stays in the list
 	reclaimAfter  = time.Second // a node that is dead may come back under another address
 	updateTimeout = 2 * time.Second
+
+	// exchangeEvery is how often whole lists are exchanged: a node that is back under
+	// another address before the others miss it is heard then.
+	exchangeEvery = 3 * time.Second
 )
 
 // rumour is what a node says of itself in gossip: at most 512 bytes, so nothing
@@ -133,6 +137,7 @@ func startGossip(c gossipConfig) (*gossip, error) {
 	conf.SecretKey = c.key
 	conf.Delegate, conf.Events = g, g
 	conf.DeadNodeReclaimTime = reclaimAfter
+	conf.PushPullInterval = exchangeEvery
 	conf.LogOutput = nil
 	conf.Logger = c.log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug})
 	if c.tune != nil {

@@ -288,7 +288,7 @@ func TestAnotherClustersDataIsRefused(t *testing.T) {
 	})
 }
 
-// TestThreeAloneFoundNothing: fewer servers than expected wait, and say for whom.
+// TestFewerServersThanExpectedWait, and say for whom.
 func TestFewerServersThanExpectedWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := clustertest.Empty(t, clustertest.Options{})
@@ -308,6 +308,24 @@ func TestFewerServersThanExpectedWait(t *testing.T) {
 		c.WaitLeader()
 		mustSubmit(t, c, 1, 1)
 		c.WaitDigestsEqual()
+	})
+}
+
+func TestMoreServersThanExpectedSaySo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := clustertest.Empty(t, clustertest.Options{Config: func(_ int, cfg *cluster.Config) {
+			cfg.Join = []string{clustertest.HTTP(0), clustertest.HTTP(1), clustertest.HTTP(2), clustertest.HTTP(3)}
+		}})
+		for i := range 4 {
+			c.Add(i, 3)
+			c.Isolate(i)
+		}
+		c.Partition([]int{0}, []int{1}, []int{2}, []int{3})
+		c.Heal()
+		time.Sleep(20 * time.Second)
+		if err := c.Node(0).Ready(); err == nil || !strings.Contains(err.Error(), "4 servers were started to found a cluster of 3") {
+			t.Errorf("ready: %v", err)
+		}
 	})
 }
 

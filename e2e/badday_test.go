@@ -187,6 +187,7 @@ func oneTask(body string) string {
 // wildTasks do not end when they are told to, leave something behind, or write
 // without end. Nothing of them lives longer than they may.
 func wildTasks(t *testing.T, nodes []*process) {
+	t.Helper()
 	t.Run("ignores SIGTERM", func(t *testing.T) {
 		id := submit(t, nodes[0], oneTask(command(`trap '' TERM; sleep 86391 & while :; do sleep 86391; done`)))
 		running(t, id, "", nodes...)

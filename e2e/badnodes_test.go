@@ -13,6 +13,7 @@ import (
 
 // badNodes are nodes that cannot become part of the cluster as they are started.
 func badNodes(t *testing.T, nodes []*process) {
+	t.Helper()
 	t.Run("port taken", func(t *testing.T) { portTaken(t, nodes[0]) })
 	t.Run("data directory is none", dataIsNone)
 	t.Run("data directory in use", func(t *testing.T) {
@@ -68,6 +69,7 @@ func (p *process) says(t *testing.T, words ...string) {
 
 // portTaken: each of a node's three ports, by another node that runs.
 func portTaken(t *testing.T, other *process) {
+	t.Helper()
 	for i, flag := range []string{"--http", "--raft", "--gossip"} {
 		p := newProcess(t, "late", "--bootstrap-expect", "1")
 		taken := fmt.Sprintf("127.0.0.1:%d", other.port+i)
@@ -87,6 +89,7 @@ func portTaken(t *testing.T, other *process) {
 // dataIsNone: a file where the directory should be, and a disk that cannot be
 // written.
 func dataIsNone(t *testing.T) {
+	t.Helper()
 	p := newProcess(t, "file", "--bootstrap-expect", "1")
 	if err := os.WriteFile(p.dir, []byte("no directory"), 0o600); err != nil {
 		t.Fatal(err)
@@ -116,6 +119,7 @@ func dataIsNone(t *testing.T) {
 // sameName: the second node of a name is told whose it is and gets no work; under
 // another name it does.
 func sameName(t *testing.T, nodes []*process) {
+	t.Helper()
 	p := newProcess(t, nodes[2].name, "--role", "worker", "--join", nodes[0].address())
 	p.start(t)
 	p.says(t, nodes[2].name, "belongs to node", nodes[2].address(), "choose another --name")
@@ -135,6 +139,7 @@ func sameName(t *testing.T, nodes []*process) {
 // this one ends and names both. Neither is harmed: without --join it is what its
 // data say.
 func foreignData(t *testing.T, nodes []*process) {
+	t.Helper()
 	foreign := newProcess(t, "foreign", "--bootstrap-expect", "1")
 	foreign.start(t)
 	ready(t, foreign)
@@ -175,6 +180,7 @@ func foreignData(t *testing.T, nodes []*process) {
 
 // nobodyAnswers: the node keeps trying, says so, and joins once somebody is there.
 func nobodyAnswers(t *testing.T) {
+	t.Helper()
 	late := newProcess(t, "late", "--bootstrap-expect", "1")
 	p := newProcess(t, "early", "--role", "worker", "--join", late.address())
 	p.start(t)

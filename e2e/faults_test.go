@@ -106,6 +106,9 @@ func (p *process) contained(t *testing.T) string {
 // TestShortHangsCostNothing: an agent that hangs for less than its lease, and one
 // that is stopped in good order and started again, go on with their task.
 func TestShortHangsCostNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a long story: run without -short")
+	}
 	nodes := cluster(t, 3)
 	file := filepath.Join(t.TempDir(), "go")
 	id := submit(t, nodes[0], holding(file))
@@ -117,6 +120,9 @@ func TestShortHangsCostNothing(t *testing.T) {
 		t.Fatalf("a hang of 3 s cost an attempt: %+v", run.Tasks[0])
 	}
 
+	// The lease still counts from before the hang until it is renewed, and a stop that
+	// lasts longer than what is left of it does cost an attempt.
+	hold(t, 2*time.Second)
 	if err := victim.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
@@ -127,9 +133,16 @@ func TestShortHangsCostNothing(t *testing.T) {
 	hold(t, 2200*time.Millisecond) // longer than a keeper waits for an agent that crashed
 	victim.start(t)
 	ready(t, nodes...)
+	if run := await1(t, id, nodes); run.Tasks[0].Attempts != 1 || run.Tasks[0].Status != "running" {
+		t.Fatalf("a planned stop cost an attempt: %+v", run.Tasks[0])
+	}
+
+	hold(t, 2*time.Second) // its lease is renewed every second
+	hang(t, victim, 3*time.Second)
+	ready(t, nodes...)
 	run := finish(t, file, id, nodes...)
 	if run.Tasks[0].Attempts != 1 || run.Tasks[0].Node != victim.name {
-		t.Errorf("a planned stop cost an attempt: %+v", run.Tasks[0])
+		t.Errorf("a hang of 3 s cost an attempt: %+v", run.Tasks[0])
 	}
 }
 
@@ -174,6 +187,9 @@ func await1(t *testing.T, id string, nodes []*process) runView {
 // servers ends its tasks before its lease is over, and runs them again when the
 // servers are back. (on_disconnect = stop, the default.)
 func TestWithoutAMajorityTasksEndInTime(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a long story: run without -short")
+	}
 	nodes := cluster(t, 3)
 	file := filepath.Join(t.TempDir(), "go")
 	id := submit(t, nodes[0], marked(file, "86411"))
@@ -198,6 +214,9 @@ func TestWithoutAMajorityTasksEndInTime(t *testing.T) {
 // than its lease, as in a paused virtual machine. The task runs elsewhere; what
 // the frozen one says afterwards counts for nothing.
 func TestFrozenHostIsFencedOff(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a long story: run without -short")
+	}
 	nodes := cluster(t, 3)
 	file := filepath.Join(t.TempDir(), "go")
 	id := submit(t, nodes[0], holding(file))

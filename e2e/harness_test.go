@@ -204,6 +204,7 @@ func cluster(t *testing.T, n int, flags ...string) []*process {
 	for i := range nodes {
 		nodes[i] = newProcess(t, fmt.Sprintf("n%d", i+1), append([]string{"--bootstrap-expect", strconv.Itoa(n)}, flags...)...)
 	}
+	t.Cleanup(func() { stopTogether(nodes) })
 	for _, p := range nodes {
 		for _, other := range nodes {
 			if other != p {
@@ -214,6 +215,17 @@ func cluster(t *testing.T, n int, flags ...string) []*process {
 	}
 	ready(t, nodes...)
 	return nodes
+}
+
+// stopTogether tells all nodes to stop: one after the other each would miss those
+// before it.
+func stopTogether(nodes []*process) {
+	for _, p := range nodes {
+		if p.cmd != nil && p.cmd.Process != nil {
+			_ = p.cmd.Process.Signal(syscall.SIGCONT) // it may be stopped, or gone
+			_ = p.cmd.Process.Signal(syscall.SIGTERM)
+		}
+	}
 }
 
 // ready waits until every node answers, sees a leader and counts all of them.

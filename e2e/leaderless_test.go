@@ -52,6 +52,9 @@ func route(t *testing.T, what string, addresses ...string) {
 // afterwards all goes on. ROTA_LEADERLESS sets how long: 60s is the promise.
 // (Source: RELIABILITY.md, section 2, rule 7.)
 func TestLeaderlessTimeKillsNoTask(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a long story: run without -short")
+	}
 	if !inNamespace(t) {
 		return
 	}

@@ -97,7 +97,7 @@ func searches(g *graph) *Workflow {
 	var groups []string
 	for range 3 {
 		var hits []string
-		for range 8 + g.rand.IntN(5) {
+		for range 10 + g.rand.IntN(4) {
 			hits = append(hits, g.add("align", 200, index, g.add("dump", 400)))
 		}
 		groups = append(groups, g.add("merge", 10, hits...))

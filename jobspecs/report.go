@@ -20,7 +20,7 @@ const (
 	maxSnippetBytes = 1000
 )
 
-var byteOrderMark = []byte("\xef\xbb\xbf") //nolint:gochecknoglobals // a table
+var byteOrderMark = []byte("\xef\xbb\xbf")
 
 // report collects what is wrong with one text. It is told byte ranges and works
 // out lines and columns itself, so that both syntaxes count alike.

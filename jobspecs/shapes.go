@@ -34,6 +34,7 @@ func (s *shape) words() []string {
 	return words
 }
 
+//nolint:gochecknoglobals // tables that point to each other
 var (
 	retryShape = &shape{
 		name: "retry", attrs: []string{"max_attempts", "backoff", "initial", "max", "multiplier", "jitter", "on"},

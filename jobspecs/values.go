@@ -62,7 +62,7 @@ func durationHint(s string) string {
 	return ""
 }
 
-var sizeUnits = []struct { //nolint:gochecknoglobals // a table
+var sizeUnits = []struct {
 	suffix string
 	bytes  int64
 }{

@@ -3,7 +3,10 @@ package localcluster
 import (
 	"net"
 	"os"
+	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -11,25 +14,73 @@ import (
 	"time"
 )
 
-// pretender is a program that acts like a node that only waits for its end.
-const pretender = `#!/bin/sh
-trap 'exit 0' TERM
-echo "$@"
-touch "$3.up"
-while :; do sleep 0.05; done
-`
+// TestMain lets the test binary act as the nodes and keepers that it starts.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 3 && os.Args[1] == "start" {
+		os.Exit(pretendNode(os.Args[3]))
+	}
+	if len(os.Args) > 3 && os.Args[1] == "keeper" {
+		os.Exit(pretendKeeper(os.Args[3], slices.Contains(os.Args, "busy")))
+	}
+	os.Exit(m.Run())
+}
 
-func startPretenders(t *testing.T) *Cluster {
+// pretendNode starts a keeper, says how it was called, and waits for SIGTERM.
+func pretendNode(data string) int {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM)
+	if err := os.MkdirAll(filepath.Join(data, "keeper"), 0o700); err != nil {
+		return 1
+	}
+	args := []string{"keeper", "--data", data}
+	if slices.Contains(os.Args, "busy") {
+		args = append(args, "busy")
+	}
+	_, _ = os.Stdout.WriteString(strings.Join(os.Args[1:], " ") + "\n")
+	keeper := exec.Command(os.Args[0], args...)
+	keeper.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := keeper.Start(); err != nil {
+		return 1
+	}
+	<-signals
+	return 0
+}
+
+// pretendKeeper holds its lock for ever; a busy one until its task has ended, of
+// which it leaves a note.
+func pretendKeeper(data string, busy bool) int {
+	lock, err := os.Create(filepath.Join(data, "keeper", "lock"))
+	if err != nil || syscall.Flock(int(lock.Fd()), syscall.LOCK_EX) != nil {
+		return 1
+	}
+	task := exec.Command("sleep", "1")
+	if busy && task.Start() != nil {
+		return 1
+	}
+	if err := os.WriteFile(data+".up", nil, 0o600); err != nil {
+		return 1
+	}
+	if !busy {
+		asked := make(chan os.Signal, 1) // a signal that nobody sends
+		signal.Notify(asked, syscall.SIGUSR1)
+		<-asked
+	}
+	if task.Wait() != nil {
+		return 1
+	}
+	if err := os.WriteFile(filepath.Join(filepath.Dir(filepath.Dir(data)), filepath.Base(data)+".done"), nil, 0o600); err != nil {
+		return 1
+	}
+	return 0
+}
+
+func startPretenders(t *testing.T, args ...string) *Cluster {
 	t.Helper()
 	cfg, err := DefaultConfig()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.Parent, cfg.Port, cfg.Executable = t.TempDir(), 19720, filepath.Join(t.TempDir(), "rota")
-	cfg.Args = []string{"--log-store", "wal"}
-	if err := os.WriteFile(cfg.Executable, []byte(pretender), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	cfg.Parent, cfg.Port, cfg.Args = t.TempDir(), 19720, args
 	c, err := Start(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -61,13 +112,34 @@ func awaitUp(t *testing.T, n *Node) {
 	}
 }
 
-func alive(pid int) bool { return syscall.Kill(pid, 0) == nil }
+// alive reports whether a process is there and has not ended: nobody may have
+// waited for it yet.
+func alive(pid int) bool {
+	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	return err == nil && !strings.Contains(string(b), ") Z ")
+}
+
+// awaitKeeper waits until the node's keeper can be told by its command line: a
+// process that was forked shows its parent's until it has executed.
+func awaitKeeper(t *testing.T, n *Node) []*os.Process {
+	t.Helper()
+	for until := time.Now().Add(10 * time.Second); ; {
+		keepers, err := n.keepers()
+		if err == nil && len(keepers) == 1 {
+			return keepers
+		}
+		if time.Now().After(until) || Pause(t.Context()) != nil {
+			t.Fatalf("%d keepers of node %s, error %v", len(keepers), n.Name(), err)
+		}
+	}
+}
 
 func TestClosedClusterLeavesNobodyAlive(t *testing.T) {
 	c := startPretenders(t)
 	var pids []int
 	for _, n := range c.Nodes() {
-		pids = append(pids, n.PID())
+		keepers := awaitKeeper(t, n)
+		pids = append(pids, n.PID(), keepers[0].Pid)
 	}
 	if err := c.Nodes()[0].Kill(); err != nil { // a dead node is no trouble
 		t.Fatal(err)
@@ -82,8 +154,40 @@ func TestClosedClusterLeavesNobodyAlive(t *testing.T) {
 	}
 }
 
-func TestKilledNodeStartsAgainAsItself(t *testing.T) {
+func TestHostThatIsGoneTakesItsKeeperAlong(t *testing.T) {
 	c := startPretenders(t)
+	n := c.Nodes()[1]
+	awaitKeeper(t, n)
+	if err := n.KillHost(); err != nil {
+		t.Fatal(err)
+	}
+	if err := unlocked(filepath.Join(n.data, "keeper", "lock"), 10*time.Second); err != nil {
+		t.Error(err)
+	}
+	if alive(n.PID()) {
+		t.Error("the node is alive")
+	}
+	for _, other := range []*Node{c.Nodes()[0], c.Nodes()[2]} {
+		if keepers, err := other.keepers(); err != nil || len(keepers) != 1 || !alive(other.PID()) {
+			t.Errorf("node %s has %d keepers, error %v", other.Name(), len(keepers), err)
+		}
+	}
+}
+
+func TestKeeperMayEndItsTasks(t *testing.T) {
+	c := startPretenders(t, "busy")
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range c.Nodes() {
+		if _, err := os.Stat(filepath.Join(filepath.Dir(c.Dir()), n.Name()+".done")); err != nil {
+			t.Errorf("the keeper of %s was killed while it had a task: %v", n.Name(), err)
+		}
+	}
+}
+
+func TestKilledNodeStartsAgainAsItself(t *testing.T) {
+	c := startPretenders(t, "--log-store", "wal")
 	n, err := c.Node("n2")
 	if err != nil {
 		t.Fatal(err)
@@ -99,15 +203,13 @@ func TestKilledNodeStartsAgainAsItself(t *testing.T) {
 	if alive(old) {
 		t.Error("a killed node is alive")
 	}
-	if err := os.Remove(n.data + ".up"); err != nil {
-		t.Fatal(err)
-	}
 	if err := n.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	awaitUp(t, n)
-	if got := n.said(); got != first+"\n"+first {
-		t.Errorf("it said %q at first and now %q in all", first, got)
+	for until := time.Now().Add(10 * time.Second); n.said() != first+"\n"+first; {
+		if time.Now().After(until) || Pause(t.Context()) != nil {
+			t.Fatalf("it said %q at first and now %q in all", first, n.said())
+		}
 	}
 }
 

@@ -300,7 +300,7 @@ func (a *agentSide) openStream(act agent.OpenStream) {
 func (a *agentSide) startTask(act agent.StartTask) {
 	ref := agent.Ref{Task: act.Assignment.Task, Fence: act.Assignment.Fence}
 	d := a.w.between(100*time.Microsecond, 5*time.Millisecond)
-	if a.w.chance(5) {
+	if !a.w.cfg.Calm && a.w.chance(5) {
 		d = a.w.between(0, 2*time.Second)
 	}
 	a.p.later(d, func() {

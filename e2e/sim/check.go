@@ -25,6 +25,8 @@ type checker struct {
 	started map[attemptRef]int
 	alive   []*process
 	starts  int
+	signals int // sent to processes
+	expired int // sessions ended by a leader
 	faults  int
 }
 
@@ -82,6 +84,9 @@ func (c *checker) command(op rota.Op) {
 		if n, ok := c.now.Node(op.Session.Node); ok && n.Session != op.Session {
 			c.w.tell("session %s is over (released %v, left %v)", op.Session, op.Released, op.Left)
 			c.nothingAlive(op.Session.Node, n.Session, "its end was committed")
+			if !op.Released {
+				c.expired++
+			}
 		}
 	case rota.RegisterNode:
 		if n, ok := c.now.Node(op.Info.ID); ok && !n.Session.IsZero() {

@@ -135,7 +135,7 @@ func (k *keeperSide) carry(a keeper.Action) {
 
 func (k *keeperSide) fork(a keeper.Fork) {
 	at, _ := k.core.Attempt(a.Ref)
-	if k.m.w.chance(1) {
+	if !k.m.w.cfg.Calm && k.m.w.chance(1) {
 		k.todo = append(k.todo, keeper.StartFailed{Token: a.Token, Ref: a.Ref, Kind: rota.KindInvalid, Detail: "no such command", Refused: true})
 		return
 	}

@@ -75,6 +75,7 @@ func (x *process) die() {
 }
 
 func (x *process) signal(s syscall.Signal) {
+	x.w.check.signals++
 	if !x.stubborn {
 		x.w.after(x.w.between(time.Millisecond, 300*time.Millisecond), func() {
 			x.exit(keeper.Exit{Code: 128 + int(s), Signal: s})

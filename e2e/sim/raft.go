@@ -57,6 +57,7 @@ type replica struct {
 	next    map[*machine]uint64
 	match   map[*machine]uint64
 	acked   map[*machine]moment
+	beaten  moment        // when it last looked whether it reaches a majority
 	contact time.Duration // rota.Contact, on the own clock
 	reign   *reign
 }
@@ -75,7 +76,6 @@ const (
 	heartbeat   = 75 * time.Millisecond
 	election    = 300 * time.Millisecond
 	quorumCheck = 400 * time.Millisecond
-	barrierName = "barrier"
 )
 
 func newReplica(m *machine) *replica {
@@ -186,7 +186,7 @@ func (r *replica) follow(term uint64, leader *machine) {
 }
 
 func (r *replica) win() {
-	r.role, r.leader = leads, r.m
+	r.role, r.leader, r.beaten = leads, r.m, 0
 	index, _ := r.d.last()
 	for _, m := range r.peers() {
 		r.next[m], r.match[m], r.acked[m] = index+1, 0, r.w.now
@@ -204,6 +204,18 @@ func (r *replica) beat() {
 	if r.role != leads {
 		return
 	}
+	again := func() {
+		if r.d.term == term {
+			r.beat()
+		}
+	}
+	if slept := r.w.now-r.beaten > moment(2*heartbeat); slept && r.beaten != 0 && r.w.chance(70) {
+		// It slept, and does not know yet that it may have been deposed.
+		r.beaten = r.w.now
+		r.p.later(r.w.between(0, 3*heartbeat), again)
+		return
+	}
+	r.beaten = r.w.now
 	reached := 1
 	for _, m := range r.peers() {
 		if r.w.now-r.acked[m] < moment(quorumCheck) {
@@ -218,11 +230,7 @@ func (r *replica) beat() {
 	for _, m := range r.peers() {
 		r.sendEntries(m)
 	}
-	r.p.later(heartbeat, func() {
-		if r.d.term == term {
-			r.beat()
-		}
-	})
+	r.p.later(heartbeat, again)
 }
 
 // store appends an entry to the own log; its commit follows.

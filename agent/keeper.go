@@ -68,6 +68,9 @@ type KeptAttempt struct {
 type KeeperEvent struct {
 	Keeper string // Kept.ID of the keeper it is about
 	Kind   KeeperEventKind
+	// Session is the one that KeeperOver is about. A keeper also says it of a session
+	// that it ends because the agent hands over the next; zero: the present one.
+	Session rota.Session
 }
 
 // KeeperEventKind is the kind of a KeeperEvent.

@@ -157,7 +157,7 @@ func (c *Core) keeperSaid(ev KeeperEvent, now BootTime) {
 	}
 	switch ev.Kind {
 	case KeeperOver:
-		if c.phase == phaseHeld {
+		if c.phase == phaseHeld && (ev.Session.IsZero() || ev.Session == c.lease.session) {
 			c.endSession("the keeper began to kill at the deadline", now)
 		}
 	case KeeperGone:

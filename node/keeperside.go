@@ -74,8 +74,8 @@ func isDone(c *keeper.Client) bool {
 func (k *keeperSide) watch(c *keeper.Client) {
 	for {
 		select {
-		case <-c.Over():
-			k.say(c, agent.KeeperEvent{Keeper: c.Greeting().ID, Kind: agent.KeeperOver})
+		case session := <-c.Over():
+			k.say(c, agent.KeeperEvent{Keeper: c.Greeting().ID, Kind: agent.KeeperOver, Session: session})
 		case <-c.Done():
 			k.mu.Lock()
 			leaving := k.leaving

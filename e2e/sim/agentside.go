@@ -29,7 +29,6 @@ type agentSide struct {
 	streams map[uint64]*stream
 	lease   *agent.Lease // offered, not yet sent
 	leasing bool
-	told    rota.Session // that the keeper serves, as far as this side knows
 	leaving bool
 	ended   func() // a planned stop is done
 	spins   int
@@ -180,7 +179,6 @@ func (a *agentSide) greeted(k *keeperSide, sn keeper.Snapshot) {
 		ID: k.id, Boot: a.m.boot(), Containment: "pidns", Over: sn.Phase == keeper.PhaseEnding || sn.Phase == keeper.PhaseReleasing,
 		Lease: agent.Lease{Session: sn.Session, Deadline: agent.BootTime(sn.Deadline), Incarnation: sn.Newest.Incarnation, Index: sn.Newest.Index},
 	}
-	a.told = sn.Session
 	var tasks []agent.Task
 	for i := range sn.Attempts {
 		at := &sn.Attempts[i]
@@ -227,7 +225,7 @@ func (a *agentSide) sendLease() {
 		return
 	}
 	l := *a.lease
-	a.lease, a.leasing, a.told = nil, true, l.Session
+	a.lease, a.leasing = nil, true
 	ended := false
 	end := func(err error) {
 		if !ended {
@@ -281,7 +279,7 @@ func (a *agentSide) poll(act agent.Poll) {
 			})
 		})
 	}
-	a.p.later(a.w.times.Poll*9/10, end)
+	a.p.later(a.w.times.Poll*3/4, end)
 }
 
 func (a *agentSide) openStream(act agent.OpenStream) {

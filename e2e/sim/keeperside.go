@@ -114,9 +114,7 @@ func (k *keeperSide) carry(a keeper.Action) {
 		k.m.w.tell("%s: %s ends session %s: %s", k.m.name, k.id, a.Session, a.Why)
 		if c := k.conn; c != nil {
 			c.say(func(s *agentSide) {
-				if s.told == a.Session {
-					s.step(agent.KeeperSaid{Event: agent.KeeperEvent{Keeper: k.id, Kind: agent.KeeperOver}})
-				}
+				s.step(agent.KeeperSaid{Event: agent.KeeperEvent{Keeper: k.id, Kind: agent.KeeperOver, Session: a.Session}})
 			})
 		}
 	case keeper.Drop:

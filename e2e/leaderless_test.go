@@ -55,6 +55,7 @@ func TestLeaderlessTimeKillsNoTask(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a long story: run without -short")
 	}
+	t.Parallel() // it waits most of the time, in a network of its own
 	if !inNamespace(t) {
 		return
 	}

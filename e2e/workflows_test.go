@@ -78,6 +78,7 @@ const workflowTime = 4 * time.Second
 // task after all of its parents, every task delivered exactly once; then again
 // with a node killed in the middle. (Recorded workflows: e2e/README.md.)
 func TestWorkflowsRunInOrderAndOnce(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("a long story: run without -short")
 	}

@@ -745,3 +745,71 @@ func TestFormatRisesWhenEveryReplicaCanFollow(t *testing.T) {
 		t.Fatalf("proposed %v", ops)
 	}
 }
+
+// A refusal may overtake the changes of the entry that refused it.
+func TestRefusalIsJudgedByTheRecordsAfterIt(t *testing.T) {
+	w := newWorld(t, register("a"))
+	w.commitAll()
+	w.apply(submit("A1", small()))
+	p := w.proposed[0]
+	w.proposed = nil
+	// The node begins a new session; of that entry, and of the one that refuses the
+	// placement, the core hears only afterwards.
+	entry := func(op rota.Op) (rota.Result, rota.Applied) {
+		results, changes := w.state.Apply(rota.Entry{Format: w.state.Format(), Term: term, At: w.now.At, Commands: []rota.Command{{Op: op}}})
+		return results[0], w.applied(term, changes)
+	}
+	_, registered := entry(register("a"))
+	refused, placed := entry(p.Op)
+	w.step(leader.ProposalDone{Token: p.Token, Result: refused})
+	w.step(leader.Applied{Applied: registered})
+	w.step(leader.Applied{Applied: placed})
+	w.commitAll()
+	if c := w.state.Counts(); c[rota.StatusAssigned] != 1 {
+		t.Fatalf("counts %v: the task waits for a change that was there before", c)
+	}
+}
+
+// What the state machine is due to do may turn out to be nothing.
+func TestDueThatDoesNothingIsNotRepeatedAtOnce(t *testing.T) {
+	w := newWorld(t)
+	w.commitAll()
+	due := func() int { return len(proposals[rota.Due](w)) }
+	stuck := func() {
+		w.step(leader.Applied{Applied: rota.Applied{Index: w.state.Index(), Term: term, At: w.state.Now(), NextDue: w.now.At - 1, Format: 1}})
+	}
+	stuck()
+	if due() != 1 {
+		t.Fatalf("%d proposals", due())
+	}
+	for _, p := range w.proposed {
+		w.step(leader.ProposalDone{Token: p.Token, Result: rota.Result{Index: w.state.Index()}})
+	}
+	w.proposed = nil
+	stuck()
+	if due() != 0 {
+		t.Fatal("proposed again in the same moment")
+	}
+	if wake, ok := w.core.NextWake(w.now); !ok || wake <= w.now.Mono {
+		t.Fatalf("wakes at %v, %v; now is %v", wake, ok, w.now.Mono)
+	}
+	w.pass(w.cfg.CoolDown)
+	if due() != 1 {
+		t.Fatalf("%d proposals after the pause", due())
+	}
+}
+
+// A node may register again and listen before the leader saw the new session.
+func TestStreamMayOvertakeTheNextRegistration(t *testing.T) {
+	w := newWorld(t, register("a"))
+	w.commitAll()
+	results, changes := w.state.Apply(rota.Entry{Format: w.state.Format(), Term: term, At: w.now.At, Commands: []rota.Command{{Op: register("a")}}})
+	w.step(leader.StreamAttached{Token: 5, Session: results[0].Session})
+	if _, closed := w.closed[5]; closed || len(w.pushed[5]) != 0 {
+		t.Fatalf("closed %v, pushed %v before the session was seen", w.closed, w.pushed[5])
+	}
+	w.step(leader.Applied{Applied: w.applied(term, changes)})
+	if len(w.pushed[5]) != 1 || !w.pushed[5][0].Full {
+		t.Fatalf("pushed %v", w.pushed[5])
+	}
+}

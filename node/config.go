@@ -36,6 +36,9 @@ type Config struct {
 	Executable      string // the binary that runs as the keeper; empty: this one
 	Version         string
 	Logger          hclog.Logger
+	// Fatal ends the process after the reason was logged: the node's store cannot be
+	// trusted or does not answer, and Run may never return. Nil: it is only logged.
+	Fatal func()
 }
 
 // DefaultConfig is a node that is server and worker on loopback.

@@ -132,7 +132,12 @@ func (n *Node) openCluster() error {
 	if n.cfg.Memory {
 		c.DataDir, c.LogStore = "", cluster.StoreMemory
 	}
-	c.Fatal = func(err error) { n.log.Error("the node must not go on", "error", err) }
+	c.Fatal = func(err error) {
+		n.log.Error("the node must not go on", "error", err)
+		if n.cfg.Fatal != nil {
+			n.cfg.Fatal()
+		}
+	}
 	n.cluster, err = cluster.Open(c, clusterPeers{n.peers})
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -39,6 +40,7 @@ func start(ctx context.Context, f cmd.StartFlags, to cmd.Streams) error {
 	}
 	cfg.Version = version
 	cfg.Logger = logger(f.LogLevel, to.Stderr)
+	cfg.Fatal = func() { os.Exit(1) }
 	n, err := node.Open(ctx, cfg)
 	if err != nil {
 		return err

@@ -20,7 +20,8 @@ type Command struct {
 	Op        Op
 }
 
-// Op is an operation on the state: a closed set, the types of this file.
+// Op is an operation on the state: a closed set, the types of this file and of
+// opjob.go.
 // (To add one: docs/ARCHITECTURE.md, "A new operation".)
 //
 //sumtype:decl
@@ -180,8 +181,8 @@ type Result struct {
 	Kind    Kind    // KindNone: done
 	Detail  string  // of a refusal, for people
 	Run     RunID   // SubmitRun: the run, also when it existed already
-	Existed bool    // SubmitRun: the key named a run that existed
-	Version int     // SubmitRun: the job version
+	Existed bool    // SubmitRun: the key named a run that existed; StoreJob: it was the newest already
+	Version int     // SubmitRun, StoreJob: the job version
 	Session Session // RegisterNode
 	Items   []Kind  // Place and Report: one answer per item
 }

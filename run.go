@@ -51,6 +51,10 @@ type Variable struct {
 	Value json.RawMessage `json:"value"`
 }
 
+// EventVariable is the name under which a run keeps, among its variables, the data
+// it was started with. No variable can be called so, and it sorts before all.
+const EventVariable = "*event"
+
 // Open is the number of tasks that have not ended.
 func (r *Run) Open() int {
 	open := r.Total

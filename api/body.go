@@ -98,17 +98,21 @@ func (s *Server) readSmall(w http.ResponseWriter, r *http.Request, v any) error 
 // idempotencyKey is the request's key; empty: it has none.
 func idempotencyKey(r *http.Request) (string, error) {
 	key := r.Header.Get(headerIdempotency)
+	return key, checkKey(key)
+}
+
+func checkKey(key string) error {
 	if len(key) > maxKeyBytes {
-		p := newProblem(TypeTooLarge, fmt.Sprintf("the %s has %d bytes, the limit is %d", headerIdempotency, len(key), maxKeyBytes))
+		p := newProblem(TypeTooLarge, fmt.Sprintf("the idempotency key has %d bytes, the limit is %d", len(key), maxKeyBytes))
 		p.Limit = "idempotency_key"
-		return "", p
+		return p
 	}
 	for _, c := range []byte(key) {
 		if c < ' ' || c > '~' {
-			return "", newProblem(TypeInvalid, "the "+headerIdempotency+" may hold printable ASCII only")
+			return newProblem(TypeInvalid, "an idempotency key may hold printable ASCII only")
 		}
 	}
-	return key, nil
+	return nil
 }
 
 func encodeJSON(w io.Writer, v any) error {

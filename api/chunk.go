@@ -10,6 +10,7 @@ const maxPiece = 768 << 10
 type piece struct {
 	specs []*rota.TaskSpec
 	tasks []rota.NewTask
+	size  int // in the log, about, with the head of the first
 }
 
 // split cuts a job into pieces of about maxPiece, the first of which has a head of
@@ -25,7 +26,7 @@ func split(job *rota.Job, head int) []piece {
 		total += taskSize(&job.Tasks[i])
 	}
 	if total <= maxPiece {
-		return []piece{{specs: job.Specs, tasks: job.Tasks}}
+		return []piece{{specs: job.Specs, tasks: job.Tasks, size: total}}
 	}
 	pieces := []piece{{}}
 	at := make(map[int]int) // of the job's spec in the piece
@@ -51,6 +52,7 @@ func split(job *rota.Job, head int) []piece {
 		t.Spec = at[t.Spec]
 		p.tasks = append(p.tasks, t)
 		size += need
+		p.size = size
 	}
 	return pieces
 }

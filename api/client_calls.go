@@ -169,11 +169,18 @@ func (c *Client) RunGraph(ctx context.Context, run string) (*GraphView, error) {
 func (c *Client) WaitRun(ctx context.Context, run string, watch func(*RunView)) (*RunView, error) {
 	index := uint64(0)
 	heard := time.Now()
+	rest := false // nothing but the end is of interest until the next look
 	for {
 		q := url.Values{}
 		if index > 0 {
 			q.Set("index", strconv.FormatUint(index, 10))
 			q.Set("wait", "20s")
+			if rest = watch != nil && !rest; rest {
+				q.Set("wait", watchRest.String())
+			}
+			if watch == nil || rest {
+				q.Set("until", untilEnded)
+			}
 		}
 		view := new(RunView)
 		res, err := c.call(ctx, &call{method: http.MethodGet, path: "/v1/runs/" + url.PathEscape(run), query: q, out: view})
@@ -184,15 +191,25 @@ func (c *Client) WaitRun(ctx context.Context, run string, watch func(*RunView)) 
 			return nil, err
 		}
 		heard = time.Now()
-		if watch != nil && (!res.unchanged || index == 0) {
+		if watch != nil && !rest && (!res.unchanged || index == 0) {
 			watch(view)
 		}
 		if view.Status.Terminal() || view.Status == rota.RunPaused {
+			if rest {
+				watch(view)
+			}
 			return view, nil
 		}
-		run, index = string(view.ID), max(res.index, 1)
+		run = string(view.ID)
+		if !rest { // else what changed meanwhile is still to be shown
+			index = max(res.index, 1)
+		}
 	}
 }
+
+// watchRest is the least time between two changes that a watcher is shown: a run
+// of many tasks changes thousands of times a second.
+const watchRest = 100 * time.Millisecond
 
 // mayReturn reports whether what answered at an instant may do so again, and there
 // is patience left to see.

@@ -15,6 +15,9 @@ type State interface {
 	// Propose returns the leader's result, from whichever node. An error wraps a
 	// kind; one without a kind means that the outcome is not known.
 	Propose(ctx context.Context, cmd rota.Command) (rota.Result, error)
+	// ProposeMany is Propose for several commands, which travel together; each has
+	// its own result and error.
+	ProposeMany(ctx context.Context, cmds []rota.Command) ([]rota.Result, []error)
 	// Snapshot is the newest applied state of this node; nil where the node has no
 	// replica.
 	Snapshot() *fsm.Snapshot
@@ -120,6 +123,7 @@ type Deps struct {
 	// Credentials are the cluster's ID and the secret shared by its nodes; an empty
 	// ID while the node belongs to none.
 	Credentials func() (cluster string, key []byte)
+	Admin       Admin // nil: the log's servers are cared for elsewhere
 	// Ready and Doctor look at the node; nil: nothing to say.
 	Ready  func() []Check
 	Doctor func(ctx context.Context) []Check

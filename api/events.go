@@ -15,14 +15,6 @@ import (
 	"github.com/rota-sched/rota/fsm"
 )
 
-// afterIndex is a place in the history behind every event of an index.
-func afterIndex(incarnation uint16, index uint64) string {
-	return fmt.Sprintf("%d-%d-%d", incarnation, index, maxPosition)
-}
-
-// maxPosition is larger than the position of any event within its entry.
-const maxPosition = 1<<31 - 1
-
 // checkEventID accepts what may be an event's ID.
 func checkEventID(id string) error {
 	parts := strings.Split(id, "-")

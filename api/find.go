@@ -30,19 +30,17 @@ func notFound(format string, args ...any) error {
 
 // find looks something up in the newest state of this node; what is not there is
 // looked for once more after catching up with the leader, for what was only just
-// made through another node.
+// made through another node. A node that cannot catch up does not say that
+// something acknowledged is not there: it refuses with KindNoLeader.
 func (s *Server) find(ctx context.Context, look func(*fsm.Snapshot) error) error {
 	err := look(s.deps.State.Snapshot())
 	if !errors.Is(err, rota.ErrNotFound) || s.leads() {
 		return err
 	}
-	if _, _, ok := s.deps.State.Leader(); !ok {
-		return err
-	}
 	ctx, cancel := context.WithTimeout(ctx, catchUpWait)
 	defer cancel()
 	if s.catchUp(ctx) != nil {
-		return err
+		return &rota.Refusal{Kind: rota.KindNoLeader, Detail: err.Error() + " in this node's copy, which may be behind, and no leader answered in time; try again"}
 	}
 	return look(s.deps.State.Snapshot())
 }

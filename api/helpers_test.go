@@ -37,6 +37,14 @@ func (b *breaker) Propose(ctx context.Context, cmd rota.Command) (rota.Result, e
 	return b.worldNode.Propose(ctx, cmd)
 }
 
+func (b *breaker) ProposeMany(ctx context.Context, cmds []rota.Command) ([]rota.Result, []error) {
+	results, errs := make([]rota.Result, len(cmds)), make([]error, len(cmds))
+	for i, cmd := range cmds {
+		results[i], errs[i] = b.Propose(ctx, cmd)
+	}
+	return results, errs
+}
+
 // newServer starts a server of its own over a state.
 func newServer(t *testing.T, state api.State, n *worldNode) *httptest.Server {
 	t.Helper()

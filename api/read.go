@@ -21,15 +21,10 @@ type reading struct {
 	snap  *fsm.Snapshot
 }
 
-// touched says which events may change the answer of a read.
-type touched func(r *reading, e *rota.Event) bool
-
-func anyEvent(*reading, *rota.Event) bool { return true }
-
 // read wraps a route that answers from the state of this node: it passes the
 // request on where this node cannot answer, waits where that is asked for, and
 // says how old the answer is.
-func (s *Server) read(touches touched, answer func(*reading) error) handler {
+func (s *Server) read(wants func(*reading) interest, answer func(*reading) error) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if s.deps.State.Snapshot() == nil {
 			return s.passToServer(w, r)
@@ -51,7 +46,7 @@ func (s *Server) read(touches touched, answer func(*reading) error) handler {
 		case wait > 0 && !s.leads():
 			return s.passToLeader(w, r)
 		case wait > 0:
-			err = s.await(r.Context(), rd, index, wait, touches)
+			err = s.await(r.Context(), rd, index, wait, wants(rd))
 		case consistent:
 			err = s.catchUp(r.Context())
 		}
@@ -137,47 +132,23 @@ func (rd *reading) blocking(most time.Duration) (index uint64, wait time.Duratio
 	return index, min(wait, most), nil
 }
 
-// await blocks until an event after the index touches what is read, or the time is
-// over, which the answer then says.
-func (s *Server) await(ctx context.Context, rd *reading, index uint64, wait time.Duration, touches touched) error {
+// await blocks until a change after the index is of interest, or the time is over,
+// which the answer then says.
+func (s *Server) await(ctx context.Context, rd *reading, index uint64, wait time.Duration, in interest) error {
 	release, err := s.takeStream()
 	if err != nil {
 		return err
 	}
 	defer release()
-	if s.deps.History == nil { // nothing says what changed: let the reader look again after a pause
-		return s.pause(ctx)
+	at, err := s.waits.await(ctx, s.stopping, index, in, wait)
+	switch {
+	case err != nil:
+		return err
+	case at == 0:
+		rd.w.Header().Set(headerUnchanged, "true")
+		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	after := afterIndex(s.deps.State.Snapshot().Incarnation(), index)
-	for {
-		changed := s.deps.History.Changed()
-		events, err := s.deps.History.Read(after, 512)
-		if err != nil {
-			return nil // too much happened since: the present state is the answer
-		}
-		for i := range events {
-			if touches(rd, &events[i]) {
-				return s.deps.State.Await(ctx, events[i].Index)
-			}
-		}
-		if len(events) > 0 {
-			after = events[len(events)-1].ID
-			continue
-		}
-		select {
-		case <-changed:
-		case <-s.stopping:
-			return nil
-		case <-ctx.Done():
-			if rd.Context().Err() != nil {
-				return rd.Context().Err()
-			}
-			rd.w.Header().Set(headerUnchanged, "true")
-			return nil
-		}
-	}
+	return s.deps.State.Await(ctx, at)
 }
 
 // takeStream counts a long answer; release gives its place back.

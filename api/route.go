@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/rota-sched/rota"
 )
@@ -33,15 +32,11 @@ type parameter struct{ name, kind, about string }
 // route fills the mux from the tables and makes the description.
 func (s *Server) route() error {
 	api := s.newHuma()
-	routes := s.publicRoutes()
+	routes := append(s.publicRoutes(), s.adminRoutes()...)
 	s.meters.routes = make([]meter, 0, len(routes)+len(s.deps.Calls)+16)
 	for i := range routes {
 		s.describe(api, &routes[i])
-		h := s.metered(routes[i].id, routes[i].handle)
-		api.Adapter().Handle(&huma.Operation{Method: routes[i].method, Path: routes[i].path}, func(c huma.Context) {
-			r, w := humago.Unwrap(c)
-			h.ServeHTTP(w, r)
-		})
+		s.mux.Handle(routes[i].method+" "+routes[i].path, s.metered(routes[i].id, routes[i].handle))
 	}
 	s.internalRoutes()
 	b, err := json.Marshal(api.OpenAPI())

@@ -57,18 +57,15 @@ func (s *Server) getJob(rd *reading) error {
 
 // findVersion finds a version of a stored job; number 0 is the newest.
 func findVersion(snap *fsm.Snapshot, namespace, job string, number int) (*rota.JobVersion, error) {
-	var newest *rota.JobVersion
-	for v := range snap.Versions(namespace, job) {
-		if v.Version == number {
-			return v, nil
-		}
-		newest = v
-	}
+	newest, ok := snap.NewestVersion(namespace, job)
 	switch {
-	case newest == nil:
-		return nil, notFound("namespace %q has no job %q; a job is stored with its first run", namespace, clip(job, 80))
+	case !ok:
+		return nil, notFound("namespace %q has no job %q; `rota apply` stores one, and so does its first run", namespace, clip(job, 80))
 	case number == 0:
 		return newest, nil
+	}
+	if v, ok := snap.Version(namespace, job, number); ok {
+		return v, nil
 	}
 	return nil, notFound("job %q has no version %d; the newest is %d", job, number, newest.Version)
 }
@@ -155,14 +152,11 @@ func (s *Server) validate(w http.ResponseWriter, r *http.Request) error {
 // parse parses a job file, when there is a turn for it. Errors of the file are an
 // invalid-spec problem.
 func (s *Server) parse(ctx context.Context, src jobspecs.Source, in jobspecs.Inputs) (*jobspecs.File, rota.Diagnostics, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.WriteWait)
-	defer cancel()
-	select {
-	case s.parses <- struct{}{}:
-		defer func() { <-s.parses }()
-	case <-ctx.Done():
-		return nil, nil, newProblem(TypeOverloaded, "many job files are being parsed on this node; try again, or ask another node")
+	release, err := s.takeParse(ctx)
+	if err != nil {
+		return nil, nil, err
 	}
+	defer release()
 	file, ds := jobspecs.Parse(src, in)
 	if ds.HasErrors() || file == nil {
 		return nil, nil, specProblem(ds)

@@ -12,8 +12,6 @@ import (
 	"github.com/rota-sched/rota/fsm"
 )
 
-func nodeEvent(_ *reading, e *rota.Event) bool { return e.Type == rota.ChangeNode }
-
 func (s *Server) getStatus(rd *reading) error {
 	snap, pos := rd.snap, s.deps.State.Position()
 	counts := snap.Counts()

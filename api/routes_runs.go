@@ -17,15 +17,6 @@ import (
 // maxRunTasks is how many tasks a run carries along.
 const maxRunTasks = largestLimit
 
-func runEventAny(_ *reading, e *rota.Event) bool { return e.Run != "" }
-
-// runEvent takes the events of the run that is read. A prefix is long enough: one
-// event too many only wakes the reader early.
-func runEvent(rd *reading, e *rota.Event) bool {
-	word := rd.PathValue("id")
-	return e.Run != "" && (word == lastRun || strings.HasPrefix(string(e.Run), strings.ToUpper(word)))
-}
-
 // runFilter is the parsed query of a list of runs.
 type runFilter struct {
 	namespace, job string
@@ -150,6 +141,10 @@ func (s *Server) getRun(rd *reading) error {
 	v := viewRun(r)
 	v.Variables = make(map[string]json.RawMessage, len(r.Variables))
 	for _, x := range r.Variables {
+		if x.Name == rota.EventVariable {
+			v.Event = x.Value
+			continue
+		}
 		v.Variables[x.Name] = x.Value
 	}
 	if tasks {

@@ -5,17 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/rota-sched/rota"
 	"github.com/rota-sched/rota/fsm"
 )
-
-func taskEvent(rd *reading, e *rota.Event) bool {
-	word := rd.PathValue("run")
-	return e.Task == rota.TaskKey(rd.PathValue("key")) && (word == lastRun || strings.HasPrefix(string(e.Run), strings.ToUpper(word)))
-}
 
 func (s *Server) getTask(rd *reading) error {
 	_, t, err := findTask(rd.snap, rd.PathValue("run"), rd.PathValue("key"))

@@ -29,6 +29,7 @@ type RunView struct {
 	TasksNextCursor *string    `json:"tasks_next_cursor,omitempty"`
 	// Variables the run was started with; only when one run is asked for.
 	Variables map[string]json.RawMessage `json:"variables,omitempty"`
+	Event     json.RawMessage            `json:"event,omitempty"` // likewise; what it was started with
 }
 
 // TaskView is a task as the outside sees it.
@@ -199,10 +200,12 @@ type SubmitRequest struct {
 	Job       string                     `json:"job,omitempty"`      // with Source: which of its jobs
 	Version   int                        `json:"version,omitempty"`  // of the stored job; 0: the newest
 	Variables map[string]json.RawMessage `json:"variables,omitempty"`
-	Event     json.RawMessage            `json:"event,omitempty"`
+	Event     json.RawMessage            `json:"event,omitempty"`    // what the job sees as event
 	Priority  *int                       `json:"priority,omitempty"` // 0..100
 	Labels    map[string]string          `json:"labels,omitempty"`
 	At        *time.Time                 `json:"at,omitempty"`
+	// Key of an item of an array; left out, it is that of the request with /INDEX.
+	Key string `json:"idempotency_key,omitempty"`
 }
 
 // SubmitAnswer is what one item of an array of submissions got: an ID or a problem.

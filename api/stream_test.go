@@ -224,6 +224,24 @@ func TestOwnWriteIsFoundOnAFollower(t *testing.T) {
 	}
 }
 
+// TestNodeThatIsBehindDoesNotDenyARun: without a leader to ask, a late copy refuses
+// to cancel what it does not know instead of saying that there is no such run.
+func TestNodeThatIsBehindDoesNotDenyARun(t *testing.T) {
+	w := newWorld(t, 2, 2)
+	w.nodes[1].Snapshot()
+	w.nodes[1].lag = true
+	run := w.submit(t, 0, twoTasks)
+	w.mu.Lock()
+	w.leader = -1
+	w.mu.Unlock()
+	for _, path := range []string{"/v1/runs/" + string(run.ID) + "/cancel", "/v1/tasks/" + string(run.ID) + "/a/cancel"} {
+		status, h, b := raw(t, "POST", w.nodes[1].http.URL+path, "{}", nil)
+		if p := decode[api.Problem](t, b); status != 503 || p.Type != api.TypeNoLeader || h.Get("Retry-After") == "" {
+			t.Errorf("%s without a leader: %d %+v", path, status, p)
+		}
+	}
+}
+
 // TestConsistentReadCatchesUp: it shows what was acknowledged before, or says that
 // there is no leader.
 func TestConsistentReadCatchesUp(t *testing.T) {

@@ -125,6 +125,12 @@ func (w *world) apply(cmd rota.Command) rota.Result {
 	}
 	close(w.changed)
 	w.changed = make(chan struct{})
+	for _, n := range w.nodes {
+		if n.server == nil {
+			continue
+		}
+		n.server.Applied(rota.Applied{Index: e.Index, Term: e.Term, At: e.At, Changes: changes})
+	}
 	res := results[0]
 	res.Index = e.Index
 	return res
@@ -186,6 +192,15 @@ func (n *worldNode) Propose(ctx context.Context, cmd rota.Command) (rota.Result,
 		return rota.Result{}, fmt.Errorf("forward: %w", rota.ErrNoLeader)
 	}
 	return n.w.apply(cmd), ctx.Err()
+}
+
+// ProposeMany implements api.State.
+func (n *worldNode) ProposeMany(ctx context.Context, cmds []rota.Command) ([]rota.Result, []error) {
+	results, errs := make([]rota.Result, len(cmds)), make([]error, len(cmds))
+	for i, cmd := range cmds {
+		results[i], errs[i] = n.Propose(ctx, cmd)
+	}
+	return results, errs
 }
 
 // Snapshot implements api.State.

@@ -43,7 +43,10 @@ func (s *Server) propose(ctx context.Context, r *http.Request, namespace string,
 // submit proposes a command; its refusal is an error. An error without a kind
 // becomes KindUnknown.
 func (s *Server) submit(ctx context.Context, cmd rota.Command) (rota.Result, error) {
-	res, err := s.deps.State.Propose(ctx, cmd)
+	return outcome(s.deps.State.Propose(ctx, cmd))
+}
+
+func outcome(res rota.Result, err error) (rota.Result, error) {
 	if err == nil {
 		return res, res.Err()
 	}

@@ -45,6 +45,7 @@ type Cluster struct {
 	founder founding
 	ears    ears
 	contact contacts
+	member  atomic.Bool // a committed configuration of the log named this node
 
 	started  chan struct{} // closed when the node belongs to a cluster and takes part
 	failed   chan struct{} // closed when it must not go on
@@ -92,9 +93,12 @@ func Open(cfg Config, peers Peers) (*Cluster, error) {
 		return nil, err
 	}
 	c.ident, c.id = ident, ident.id
+	if ident.mem != nil && ident.mem.Removed {
+		return nil, errors.Join(errRemoved(cfg.DataDir), ident.close())
+	}
 	err = c.openPorts()
 	if err == nil && cfg.server() {
-		err = c.openLog()
+		err = c.openServer()
 	}
 	if err != nil {
 		return nil, errors.Join(err, c.release())
@@ -165,6 +169,20 @@ func portError(what, flag, addr string, err error) error {
 	return fmt.Errorf("listen for %s on %s (change it with %s): %w", what, addr, flag, err)
 }
 
+// openServer opens the log, or puts it aside where it is not what was acknowledged.
+func (c *Cluster) openServer() error {
+	err := c.openLog()
+	if !mustNotVote(err) {
+		return err
+	}
+	err = errors.Join(err, c.closeLog())
+	c.ledger, c.watch = nil, nil
+	if err := c.quarantine(err); err != nil {
+		return err
+	}
+	return c.openLog()
+}
+
 // openLog opens the stores and checks them.
 func (c *Cluster) openLog() (err error) {
 	if c.cfg.Seams.Stores != nil {
@@ -181,16 +199,25 @@ func (c *Cluster) openLog() (err error) {
 	}
 	c.ballot = newBallot(c.stores.Stable, c.watch, c.fail)
 	c.replica = newReplica(c.fail, c.cfg.Seams.Boot)
+	if mem := c.ident.mem; mem != nil && mem.Suspect != "" {
+		return fmt.Errorf("%w: found while the node ran last: %s", ErrDamaged, mem.Suspect)
+	}
+	if err := checkVote(c.ballot); err != nil {
+		return err
+	}
 	snaps, err := c.stores.Snapshots.List()
 	if err != nil {
 		return fmt.Errorf("list the snapshots: %w", err)
 	}
+	c.member.Store(c.ident.mem != nil && c.ident.mem.Member)
+	c.replica.onConfig = c.heedConfig
 	m, err := openMark(c.stores.Mark, c.watch, c.fail)
 	if err != nil {
 		return err
 	}
 	c.ledger, err = openLedger(c.stores.Log, snaps, m, c.watch, c.fail)
 	if err != nil {
+		c.ledger = nil
 		return errors.Join(err, m.close())
 	}
 	c.ledger.leads = c.raftLeads
@@ -199,8 +226,7 @@ func (c *Cluster) openLog() (err error) {
 	case !empty && c.ident.mem == nil && c.cfg.DataDir != "":
 		return fmt.Errorf("data directory %s has a log, but %s is missing: copy that file from another node of the cluster", c.cfg.DataDir, clusterFile)
 	case empty && c.ident.mem != nil && c.ident.mem.HadLog:
-		return fmt.Errorf("%w: data directory %s had a log of cluster %s, and it is gone: a node that forgot its votes must not come back as the same; "+
-			"move the directory away and let it join as a new server", ErrLostEntries, c.cfg.DataDir, c.ident.mem.ClusterID)
+		return fmt.Errorf("%w: data directory %s had a log of cluster %s, and it is gone: a node that forgot its votes must not come back as the same", ErrLostEntries, c.cfg.DataDir, c.ident.mem.ClusterID)
 	}
 	return nil
 }
@@ -209,6 +235,7 @@ func (c *Cluster) openLog() (err error) {
 func (c *Cluster) fail(err error) {
 	c.failOnce.Do(func() {
 		c.failure = err
+		c.suspect(err)
 		close(c.failed)
 		c.log.Error("this node cannot go on", "error", err)
 		if c.cfg.Fatal != nil {
@@ -227,7 +254,8 @@ func (c *Cluster) Close() error {
 	return c.release()
 }
 
-func (c *Cluster) release() error {
+// closeLog gives back what openLog took.
+func (c *Cluster) closeLog() error {
 	var errs []error
 	if c.ledger != nil {
 		c.ledger.closed.Store(true)
@@ -240,6 +268,12 @@ func (c *Cluster) release() error {
 	if c.stores.Close != nil {
 		errs = append(errs, c.stores.Close())
 	}
+	c.stores = Stores{}
+	return errors.Join(errs...)
+}
+
+func (c *Cluster) release() error {
+	errs := []error{c.closeLog()}
 	if c.streams != nil {
 		errs = append(errs, c.streams.Close())
 	}
@@ -286,13 +320,11 @@ func (c *Cluster) Snapshot() *fsm.Snapshot {
 
 // holdsReplica reports whether the log's configuration names this node.
 func (c *Cluster) holdsReplica() bool {
-	_, config := c.ledger.configuration()
-	for _, s := range config.Servers {
-		if s.ID == raft.ServerID(c.id) {
-			return true
-		}
+	if c.ledger == nil {
+		return false
 	}
-	return false
+	_, config := c.ledger.configuration()
+	return holds(config, c.id)
 }
 
 // Await waits until this node has applied the entry of the index.
@@ -315,6 +347,9 @@ func (c *Cluster) setNotReady(words string) {
 func (c *Cluster) Ready() error {
 	if words := c.notReady.Load(); words != nil {
 		return &rota.Refusal{Kind: rota.KindUnavailable, Detail: *words}
+	}
+	if words := c.quarantined(); words != "" {
+		return &rota.Refusal{Kind: rota.KindUnavailable, Detail: words}
 	}
 	if _, _, ok := c.Leader(); !ok {
 		return &rota.Refusal{Kind: rota.KindNoLeader, Detail: "no node leads the cluster at this moment"}

@@ -65,6 +65,10 @@ type Config struct {
 	// that were away for a moment.
 	SnapshotEntries uint64
 	TrailingEntries uint64
+	// LeaderTTL is how long a cluster that is founded from a backup takes no node in:
+	// what the old one had started has ended by then. (Source: RELIABILITY.md, section 2,
+	// rule 9.)
+	LeaderTTL time.Duration
 
 	Logger hclog.Logger
 	// Fatal hears, once, why this node must not go on: its store cannot be trusted or
@@ -103,7 +107,7 @@ func DefaultConfig() Config {
 		Roles:    []rota.Role{rota.RoleServer, rota.RoleWorker},
 		RaftBind: "0.0.0.0:8421", GossipBind: "0.0.0.0:8422",
 		LogStore: StoreBolt, Timeouts: DefaultTimeouts(), InFlight: 2, Queue: 16384,
-		SnapshotEntries: 16384, TrailingEntries: 8192,
+		SnapshotEntries: 16384, TrailingEntries: 8192, LeaderTTL: rota.DefaultLeaseTimes().LeaderTTL,
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -92,29 +94,41 @@ func (c *Cluster) settleDown(ctx context.Context, s seen) (*membership, error) {
 
 // mayFound reports whether this node is the one to propose a new cluster: exactly
 // as many servers as all of them expect were met, none belongs to a cluster, and
-// this one's ID is the lowest.
+// this one alone has a snapshot to found it from, or none has and its ID is the lowest.
 func (c *Cluster) mayFound(s seen) bool {
 	n := c.cfg.BootstrapExpect
 	if n == 0 || (n == 1 && len(s.silent) > 0) {
 		return false
 	}
 	count := 1
+	mine := c.restores()
+	names := map[string]bool{c.cfg.Name: true}
 	for _, r := range s.replies {
 		if !r.Server || r.Expect == 0 {
 			continue
 		}
-		if r.Expect != n || r.HasData || r.Node < c.id {
+		if r.Expect != n || r.HasData || r.Restores || (r.Node < c.id && !mine) || names[r.Name] {
 			return false
 		}
+		names[r.Name] = true
 		count++
 	}
 	return count == n
 }
 
+// restores reports whether this node has a backup to found a cluster from.
+func (c *Cluster) restores() bool {
+	if c.cfg.DataDir == "" || !c.cfg.server() {
+		return false
+	}
+	_, err := os.Stat(filepath.Join(c.cfg.DataDir, restoreFile))
+	return err == nil
+}
+
 // propose asks all founders to accept one list, and founds the cluster if all do.
 // Nil: not this time.
 func (c *Cluster) propose(ctx context.Context, s seen) *membership {
-	req := AcceptRequest{ClusterID: c.cfg.Seams.NewID(), Servers: []Founder{{Node: c.id, Raft: c.raftAt}}}
+	req := AcceptRequest{ClusterID: c.cfg.Seams.NewID(), Servers: []Founder{{Node: c.id, Raft: c.raftAt}}, Proposer: c.id}
 	var gossip []string
 	for _, r := range sorted(s.replies) {
 		if r.Server && r.Expect > 0 {
@@ -122,6 +136,7 @@ func (c *Cluster) propose(ctx context.Context, s seen) *membership {
 			gossip = append(gossip, r.Gossip)
 		}
 	}
+	slices.SortFunc(req.Servers, func(a, b Founder) int { return compareIDs(a.Node, b.Node) })
 	if !c.founder.promise(req, c.cfg.Timeouts.Accept) {
 		return nil
 	}
@@ -146,7 +161,7 @@ func (c *Cluster) propose(ctx context.Context, s seen) *membership {
 	c.log.Info("founded a cluster", "cluster", req.ClusterID, "servers", len(req.Servers))
 	return &membership{
 		ClusterID: req.ClusterID, Key: c.cfg.Seams.NewKey(), Voters: max(DefaultVoters, c.cfg.BootstrapExpect),
-		Founders: req.Servers, Gossip: gossip,
+		Founders: req.Servers, Gossip: gossip, Restores: c.restores(),
 	}
 }
 
@@ -155,11 +170,20 @@ func (c *Cluster) propose(ctx context.Context, s seen) *membership {
 func (f *founding) promise(req AcceptRequest, keep time.Duration) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.founded || (time.Now().Before(f.until) && f.given.Servers[0].Node != req.Servers[0].Node) {
+	if f.founded || (time.Now().Before(f.until) && f.given.proposer() != req.proposer()) {
 		return false
 	}
 	f.given, f.until = req, time.Now().Add(keep)
 	return true
+}
+
+// proposer is who asks. (The release before this one left it out: there it was the
+// lowest ID.)
+func (r *AcceptRequest) proposer() rota.NodeID {
+	if r.Proposer == "" {
+		return r.Servers[0].Node
+	}
+	return r.Proposer
 }
 
 // found turns the own promise into a deed; false: it was given away meanwhile.
@@ -258,6 +282,12 @@ func (c *Cluster) waitingFor(s seen) string {
 		for _, r := range s.replies {
 			if r.Server && r.Expect > 0 {
 				met++
+				if r.Name == c.cfg.Name {
+					parts = append(parts, fmt.Sprintf("another server, at %s, is named %s, too: give each a --name of its own", r.HTTP, r.Name))
+				}
+				if r.Restores && c.restores() {
+					parts = append(parts, fmt.Sprintf("node %s has a snapshot to found the cluster from, and so has this one: keep one of the two", r.Name))
+				}
 				if r.Expect != n {
 					parts = append(parts, fmt.Sprintf("node %s was started with --bootstrap-expect %d, this one with %d: give all the same", r.Name, r.Expect, n))
 				}

@@ -59,6 +59,8 @@ func TestOnlyTheLowestOfExactlyAsManyProposes(t *testing.T) {
 		{name: "one that only joins beside", expect: 3, seen: []ProbeReply{{Expect: 3}, {Expect: 3}, {}}, want: true},
 		{name: "another number", expect: 3, seen: []ProbeReply{{Expect: 3}, {Expect: 5}}},
 		{name: "one has data", expect: 3, seen: []ProbeReply{{Expect: 3}, {Expect: 3, HasData: true}}},
+		{name: "a name twice", expect: 3, seen: []ProbeReply{{Expect: 3, Name: "x"}, {Expect: 3, Name: "x"}}},
+		{name: "another has a snapshot", expect: 3, seen: []ProbeReply{{Expect: 3}, {Expect: 3, Restores: true}}},
 		{name: "not the lowest", expect: 3, seen: []ProbeReply{{Node: "a", Expect: 3}, {Expect: 3}}},
 	}
 	for _, k := range cases {
@@ -69,6 +71,9 @@ func TestOnlyTheLowestOfExactlyAsManyProposes(t *testing.T) {
 				r.Server = true
 				if r.Node == "" {
 					r.Node = rota.NodeID(fmt.Sprintf("n%d", i))
+				}
+				if r.Name == "" {
+					r.Name = string(r.Node)
 				}
 				s.replies[r.Node] = r
 			}

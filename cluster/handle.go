@@ -19,6 +19,7 @@ func (c *Cluster) HandleProbe(context.Context) (ProbeReply, error) {
 		r.Leader, r.LeaderHTTP, _ = c.Leader()
 	} else {
 		r.Expect = c.cfg.BootstrapExpect
+		r.Restores = c.restores()
 		r.Known = append(c.founder.met(), c.cfg.Join...)
 	}
 	if c.ledger != nil {
@@ -26,6 +27,12 @@ func (c *Cluster) HandleProbe(context.Context) (ProbeReply, error) {
 		r.HasData = r.Stored > 0 || c.replica.applied.Load() > 0
 		r.Applied = c.replica.applied.Load()
 		r.Checks = c.replica.checked()
+		r.Member = c.member.Load()
+		index, config := c.ledger.configuration()
+		r.ConfigIndex = index
+		for _, s := range config.Servers {
+			r.Servers = append(r.Servers, rota.NodeID(s.ID))
+		}
 	}
 	return r, nil
 }
@@ -66,6 +73,8 @@ func (c *Cluster) HandleAccept(_ context.Context, req AcceptRequest) (AcceptRepl
 		return refused("node %s expects %d servers, not %d", c.cfg.Name, c.cfg.BootstrapExpect, n)
 	case c.ledger.end() > 0:
 		return refused("node %s has data", c.cfg.Name)
+	case c.restores():
+		return refused("node %s has a snapshot to found the cluster from, and proposes it itself", c.cfg.Name)
 	case !slices.IsSortedFunc(req.Servers, func(a, b Founder) int { return compareIDs(a.Node, b.Node) }):
 		return AcceptReply{}, &rota.Refusal{Kind: rota.KindInvalid, Detail: "the list of founders is not sorted"}
 	case !slices.ContainsFunc(req.Servers, func(f Founder) bool { return f.Node == c.id && f.Raft == c.raftAt }):

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -17,16 +18,46 @@ import (
 //	caller    its proof
 //	answerer  "", or why it refuses
 //
+// The caller's nonce names whom it wants: two bytes that say so, eight random ones, and
+// six of the SHA-256 over these and the ID. Another node that has the address now
+// refuses. (A nonce of random bytes names nobody: so callers of the release before this
+// one are answered, and answer.)
+//
 // A proof is the HMAC-SHA256 under the cluster's key of who speaks, the cluster's
 // ID and both nonces, so that nothing heard on the wire can be used again.
 const (
 	handshakeMagic = "rota-raft/1\n"
 	nonceSize      = 16
+	nonceRandom    = 10 // bytes of it in front of the name, the mark included
 )
+
+// nonceNames begins a nonce that names whom the caller wants.
+const nonceNames = "\xf1\x1d"
+
+// nameIn writes whom the caller wants into its nonce.
+func nameIn(nonce []byte, id string) {
+	copy(nonce, nonceNames)
+	sum := sha256.Sum256(append(bytes.Clone(nonce[:nonceRandom]), id...))
+	copy(nonce[nonceRandom:], sum[:])
+}
+
+// wants reports whether a nonce names the node, or nobody.
+func wants(nonce []byte, id string) bool {
+	if id == "" || string(nonce[:len(nonceNames)]) != nonceNames {
+		return true
+	}
+	named := bytes.Clone(nonce)
+	nameIn(named, id)
+	return bytes.Equal(named, nonce)
+}
 
 // strangerError says that the other end belongs to another cluster, or claims to
 // belong to this one.
 type strangerError struct{ words string }
+
+// errOtherNode ends a call for a node that had this one's address before: nobody needs
+// to know.
+var errOtherNode = errors.New("another node is wanted")
 
 func (e *strangerError) Error() string { return e.words }
 
@@ -34,6 +65,7 @@ func (e *strangerError) Error() string { return e.words }
 type pass struct {
 	clusterID string
 	key       []byte
+	id        string // of the node; empty: whoever calls it is answered
 }
 
 func (p pass) proof(who string, caller, answerer []byte) []byte {
@@ -45,11 +77,14 @@ func (p pass) proof(who string, caller, answerer []byte) []byte {
 	return h.Sum(nil)
 }
 
-// show is the caller's side.
-func (p pass) show(conn io.ReadWriter) error {
+// show is the caller's side, for the node that it wants; empty: whoever answers.
+func (p pass) show(conn io.ReadWriter, want string) error {
 	nonce := make([]byte, nonceSize)
 	if _, err := rand.Read(nonce); err != nil {
 		return err
+	}
+	if want != "" {
+		nameIn(nonce, want)
 	}
 	hello := append([]byte(handshakeMagic), byte(len(p.clusterID)))
 	hello = append(append(hello, p.clusterID...), nonce...)
@@ -91,6 +126,10 @@ func (p pass) answer(conn io.ReadWriter) error {
 	}
 	if theirCluster != p.clusterID {
 		return refuse(conn, fmt.Sprintf("it belongs to cluster %s, the caller to %s", p.clusterID, theirCluster))
+	}
+	if !wants(nonce, p.id) {
+		_ = refuse(conn, fmt.Sprintf("it is node %s, and the caller wants another", p.id))
+		return errOtherNode
 	}
 	mine := make([]byte, nonceSize)
 	if _, err := rand.Read(mine); err != nil {

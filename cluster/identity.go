@@ -34,9 +34,23 @@ type membership struct {
 	// Founders are the servers that this node is to found the log with; only the
 	// proposer of a new cluster has them.
 	Founders []Founder `json:"founders,omitempty"`
+	// Restores says that the log is to be founded from the backup in the data directory.
+	Restores bool `json:"restores,omitempty"`
 	// HadLog says that the node once had entries in its log: an empty one then means
 	// that they were lost.
 	HadLog bool `json:"had_log,omitempty"`
+	// Member says that a committed configuration of the log named this node: one that does
+	// not has then removed it.
+	Member bool `json:"member,omitempty"`
+	// Removed says that the node was told so: it does not come back under this ID.
+	Removed bool `json:"removed,omitempty"`
+	// Replaces is the ID under which the node took part before it put its log aside, and
+	// Quarantine why it did.
+	Replaces   rota.NodeID `json:"replaces,omitempty"`
+	Quarantine string      `json:"quarantine,omitempty"`
+	// Suspect is what was found wrong with the log while the node ran: its next start puts
+	// it aside.
+	Suspect string `json:"suspect,omitempty"`
 	// Gossip are addresses at which other nodes were last seen.
 	Gossip []string `json:"gossip"`
 }

@@ -87,7 +87,7 @@ func openLedger(inner raft.LogStore, snaps []*raft.SnapshotMeta, m *mark, w *wat
 			err = fmt.Errorf("%w: %w", ErrDamaged, err)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%w: move the node's data directory away and let it join again as a new server", err)
+			return nil, err
 		}
 		l.note(&e)
 	}

@@ -99,7 +99,7 @@ func (m *mark) check(index, term uint64) error {
 	defer m.mu.Unlock()
 	if index < m.written.index || term < m.written.term {
 		return fmt.Errorf("%w: the log ends at entry %d of term %d, but this node had stored entry %d of term %d, and may have acknowledged it; "+
-			"it must not vote with a shorter memory: move its data directory away and let it join again as a new server",
+			"it must not vote with a shorter memory",
 			ErrLostEntries, index, term, m.written.index, m.written.term)
 	}
 	return nil
@@ -181,12 +181,17 @@ func (m *mark) run() {
 	}
 }
 
+// stop ends the raising; the file stays as it is.
+func (m *mark) stop() {
+	close(m.quit)
+	<-m.done
+}
+
 func (m *mark) close() error {
 	if m == nil {
 		return nil
 	}
-	close(m.quit)
-	<-m.done
+	m.stop()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var err error

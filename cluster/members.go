@@ -28,6 +28,9 @@ type Member struct {
 	Since  time.Time   `json:"since"`
 	// LeadTerm is the term in which the node says it leads; zero: it does not.
 	LeadTerm uint64 `json:"lead_term,omitempty"`
+	// Replaces is the ID under which the node took part before it put its log aside: that
+	// one never comes back.
+	Replaces rota.NodeID `json:"replaces,omitempty"`
 }
 
 // Server reports whether the member is to hold a replica.
@@ -50,4 +53,6 @@ type ServerState struct {
 	Leader  bool          `json:"leader"`
 	Alive   bool          `json:"alive"`      // as gossip thinks
 	Contact time.Duration `json:"contact_ns"` // since this node last heard of it; negative: never
+	// Replaces is the ID under which it took part before it put its log aside.
+	Replaces rota.NodeID `json:"replaces,omitempty"`
 }

@@ -110,7 +110,7 @@ func TestANodeThatLostItsLogDoesNotComeBackAsTheSame(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(cfg.DataDir, "raft")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := cluster.Open(cfg, w); !errors.Is(err, cluster.ErrLostEntries) || !strings.Contains(err.Error(), "join as a new server") {
+	if _, err := cluster.Open(cfg, w); !errors.Is(err, cluster.ErrLostEntries) || !strings.Contains(err.Error(), "rota server recover") {
 		t.Errorf("opened with: %v", err)
 	}
 }

@@ -27,7 +27,8 @@ type ProbeReply struct {
 	Server    bool        `json:"server"`
 	ClusterID string      `json:"cluster_id,omitempty"` // empty: belongs to none yet
 	HasData   bool        `json:"has_data"`
-	Expect    int         `json:"expect,omitempty"` // servers it wants to found a cluster with
+	Expect    int         `json:"expect,omitempty"`   // servers it wants to found a cluster with
+	Restores  bool        `json:"restores,omitempty"` // it has a backup to found it from
 	HTTP      string      `json:"http"`
 	Raft      string      `json:"raft,omitempty"`
 	Gossip    string      `json:"gossip"`
@@ -41,6 +42,11 @@ type ProbeReply struct {
 	Stored  uint64    `json:"stored"`
 	Applied uint64    `json:"applied"`
 	Wall    time.Time `json:"wall"`
+	// ConfigIndex and Servers are the log's configuration as it knows it; Member says that
+	// a committed one has named it.
+	ConfigIndex uint64        `json:"config_index,omitempty"`
+	Servers     []rota.NodeID `json:"servers,omitempty"`
+	Member      bool          `json:"member,omitempty"`
 	// Checks are digests of its state at some indexes, oldest first.
 	Checks []Check `json:"checks,omitempty"`
 }
@@ -70,8 +76,9 @@ type JoinReply struct {
 // AcceptRequest is the list of servers that one of them proposes to found a
 // cluster with.
 type AcceptRequest struct {
-	ClusterID string    `json:"cluster_id"`
-	Servers   []Founder `json:"servers"` // sorted by ID
+	ClusterID string      `json:"cluster_id"`
+	Servers   []Founder   `json:"servers"` // sorted by ID
+	Proposer  rota.NodeID `json:"proposer"`
 }
 
 // Founder is one of the first servers of a cluster.

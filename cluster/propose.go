@@ -57,22 +57,28 @@ func (c *Cluster) through(ctx context.Context, q *queue, p *proposal) (rota.Resu
 	if err := q.add(p); err != nil {
 		return rota.Result{}, err
 	}
+	a := c.answerOf(ctx, q, p)
+	return a.result, a.err
+}
+
+// answerOf waits for the answer to a proposal in a queue.
+func (c *Cluster) answerOf(ctx context.Context, q *queue, p *proposal) answer {
 	select {
 	case a := <-p.done:
-		return a.result, a.err
+		return a
 	case <-ctx.Done():
 	}
 	if q.withdraw(p) {
 		if q == c.away {
-			return rota.Result{}, errNotProposed
+			return answer{err: errNotProposed}
 		}
-		return rota.Result{}, &rota.Refusal{Kind: rota.KindOverloaded, Detail: "the operation waited in vain for its turn to enter the log: try again in a moment"}
+		return answer{err: &rota.Refusal{Kind: rota.KindOverloaded, Detail: "the operation waited in vain for its turn to enter the log: try again in a moment"}}
 	}
 	select {
 	case a := <-p.done:
-		return a.result, a.err
+		return a
 	default:
-		return rota.Result{}, &rota.Refusal{Kind: rota.KindUnknown, Detail: "the operation is on its way, but nobody said in time whether it took effect"}
+		return answer{err: &rota.Refusal{Kind: rota.KindUnknown, Detail: "the operation is on its way, but nobody said in time whether it took effect"}}
 	}
 }
 
@@ -92,15 +98,9 @@ func retry[T any](ctx context.Context, c *Cluster, f func() (T, error)) (T, erro
 		if !errors.Is(err, errNotProposed) {
 			return v, err
 		}
-		t := time.NewTimer(lookAgain)
-		select {
-		case <-shift:
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
+		if !c.lookOut(ctx, shift) {
 			return v, &rota.Refusal{Kind: rota.KindNoLeader, Detail: "no node leads the cluster, or none could be reached in time: " + ctx.Err().Error()}
 		}
-		t.Stop()
 	}
 }
 

@@ -33,6 +33,7 @@ type replica struct {
 	boot      func() time.Duration
 	onApply   []func(rota.Applied) // set before Raft starts
 	onRestore []func(incarnation uint16, index uint64)
+	onConfig  func(raft.Configuration) // of committed ones; may be nil
 	applied   atomic.Uint64
 	format    atomic.Uint32 // active
 	halted    atomic.Pointer[error]
@@ -101,9 +102,12 @@ func (r *replica) checked() []Check {
 }
 
 // StoreConfiguration implements raft.ConfigurationStore.
-func (r *replica) StoreConfiguration(index uint64, _ raft.Configuration) {
+func (r *replica) StoreConfiguration(index uint64, config raft.Configuration) {
 	if r.halted.Load() != nil {
 		return
+	}
+	if r.onConfig != nil {
+		r.onConfig(config)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -59,7 +59,7 @@ func (c *Cluster) take(ctx context.Context) error {
 			return err
 		}
 	}
-	strange := make(chan error, 1)
+	strange := make(chan error, 2) // one of each that may write to it
 	if len(c.cfg.Join) > 0 {
 		c.tasks.Go(func() { c.meet(ctx, strange) })
 	}
@@ -68,7 +68,7 @@ func (c *Cluster) take(ctx context.Context) error {
 	}
 	c.tasks.Go(func() { c.keepSeeds(ctx) })
 	if c.cfg.server() {
-		if err := c.startRaft(ctx); err != nil {
+		if err := c.startRaft(ctx, strange); err != nil {
 			return err
 		}
 	}
@@ -97,7 +97,7 @@ func (c *Cluster) startGossip() error {
 	}
 	g, err := startGossip(gossipConfig{
 		id: c.id, key: c.ident.membership().Key, transport: c.transport, advertise: c.gossAt,
-		self: rumour{Name: c.cfg.Name, Roles: roles, HTTP: c.cfg.HTTPAdvertise, Raft: c.raftAt},
+		self: rumour{Name: c.cfg.Name, Roles: roles, HTTP: c.cfg.HTTPAdvertise, Raft: c.raftAt, Replaces: c.ident.membership().Replaces},
 		tune: c.cfg.Seams.GossipConfig, ears: &c.ears, log: c.log.Named("gossip"),
 	})
 	if err != nil {
@@ -111,23 +111,25 @@ func (c *Cluster) startGossip() error {
 
 // startRaft opens the log's machinery, founding the log if this node is the one to
 // do that.
-func (c *Cluster) startRaft(ctx context.Context) error {
+func (c *Cluster) startRaft(ctx context.Context, strange chan<- error) error {
 	conf := c.raftConfig()
 	notify := make(chan bool)
 	conf.NotifyCh = notify
 	mem := c.ident.membership()
-	c.streams.start(pass{clusterID: mem.ClusterID, key: mem.Key})
+	c.streams.start(pass{clusterID: mem.ClusterID, key: mem.Key, id: string(c.id)})
 	trans := &gate{hung: c.watch.hung, contact: &c.contact, NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		ServerAddressProvider: addressBook{c}, Logger: conf.Logger.Named("transport"), Stream: c.streams,
 		MaxPool: maxPooled, Timeout: c.cfg.Timeouts.Raft, MsgpackUseNewTimeFormat: true,
 	})}
-	snaps := snapshotStore{c.stores.Snapshots, c.ledger}
+	snaps := snapshotStore{c.stores.Snapshots, c.ledger, c.heedConfig}
 	if err := c.found(conf, snaps, trans); err != nil {
 		return errors.Join(err, trans.Close())
 	}
 	r, err := raft.NewRaft(conf, c.replica, c.ledger, c.ballot, snaps, trans)
 	if err != nil {
-		return errors.Join(fmt.Errorf("start Raft: %w", err), trans.Close())
+		err = fmt.Errorf("start Raft: %w", unreadable(err))
+		c.suspect(err)
+		return errors.Join(err, trans.Close())
 	}
 	c.mu.Lock()
 	c.raft = r
@@ -141,6 +143,7 @@ func (c *Cluster) startRaft(ctx context.Context) error {
 	})
 	c.tasks.Go(func() { c.rule(ctx) })
 	c.tasks.Go(func() { c.survey(ctx) })
+	c.tasks.Go(func() { c.learnRemoval(ctx, strange) })
 	return nil
 }
 
@@ -155,24 +158,6 @@ func (c *Cluster) raftConfig() *raft.Config {
 	conf.NoLegacyTelemetry = true
 	conf.Logger = calm{c.log.Named("raft")}
 	return conf
-}
-
-// found writes the first configuration, on the one node that was chosen to.
-func (c *Cluster) found(conf *raft.Config, snaps raft.SnapshotStore, trans raft.Transport) error {
-	mem := c.ident.membership()
-	if len(mem.Founders) > 0 && c.ledger.end() == 0 {
-		var first raft.Configuration
-		for _, f := range mem.Founders {
-			first.Servers = append(first.Servers, raft.Server{Suffrage: raft.Voter, ID: raft.ServerID(f.Node), Address: raft.ServerAddress(f.Raft)})
-		}
-		if err := raft.BootstrapCluster(conf, c.ledger, c.ballot, snaps, trans, first); err != nil {
-			return fmt.Errorf("found the log: %w", err)
-		}
-	}
-	if mem.Founders != nil {
-		return c.ident.change(func(m *membership) { m.Founders, m.HadLog = nil, true })
-	}
-	return nil
 }
 
 // shutRaft stops Raft. A disk that hangs may hold it up; the process ends anyway.
@@ -260,14 +245,20 @@ func (c *Cluster) keepSeeds(ctx context.Context) {
 		}
 		mem := c.ident.membership()
 		hadLog := mem.HadLog || (c.ledger != nil && c.ledger.end() > 0)
+		member := mem.Member || c.member.Load()
 		if len(now) == 0 {
 			now = mem.Gossip
 		}
-		if slices.Equal(now, mem.Gossip) && mem.HadLog == hadLog {
+		if slices.Equal(now, mem.Gossip) && mem.HadLog == hadLog && mem.Member == member {
 			continue
 		}
 		seeds = now
-		if err := c.ident.change(func(m *membership) { m.Gossip, m.HadLog = now, hadLog }); err != nil {
+		if err := c.ident.change(func(m *membership) {
+			m.Gossip, m.HadLog, m.Member = now, hadLog, member
+			if member {
+				m.Quarantine = ""
+			}
+		}); err != nil {
 			c.log.Warn("could not remember the other nodes' addresses", "error", err)
 		}
 	}
@@ -323,6 +314,12 @@ func listenGossip(bind string, log hclog.Logger) (memberlist.Transport, net.Addr
 // what the log's configuration says.
 type addressBook struct{ c *Cluster }
 
+// addressOf names the node with its address, so that another one that has it now is not
+// taken for it: a node that lost its log would acknowledge and vote in its own old name.
+func addressOf(id raft.ServerID, at string) raft.ServerAddress {
+	return raft.ServerAddress(string(id) + "@" + at)
+}
+
 // ServerAddr implements raft.ServerAddressProvider.
 func (b addressBook) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
 	if id == raft.ServerID(b.c.id) {
@@ -330,13 +327,13 @@ func (b addressBook) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
 	}
 	if g := b.c.gossiping(); g != nil {
 		if m, ok := g.member(rota.NodeID(id)); ok && m.Raft != "" {
-			return raft.ServerAddress(m.Raft), nil
+			return addressOf(id, m.Raft), nil
 		}
 	}
 	_, config := b.c.ledger.configuration()
 	for _, s := range config.Servers {
 		if s.ID == id {
-			return s.Address, nil
+			return addressOf(id, string(s.Address)), nil
 		}
 	}
 	return "", fmt.Errorf("server %s is not known", id)
@@ -345,7 +342,8 @@ func (b addressBook) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
 // snapshotStore notes the configuration of every snapshot that is kept.
 type snapshotStore struct {
 	raft.SnapshotStore
-	ledger *ledger
+	ledger    *ledger
+	committed func(raft.Configuration)
 }
 
 // Create implements raft.SnapshotStore.
@@ -354,7 +352,10 @@ func (s snapshotStore) Create(version raft.SnapshotVersion, index, term uint64, 
 	if err != nil {
 		return nil, err
 	}
-	return &notedSink{sink, func() { s.ledger.installed(configIndex, config) }}, nil
+	return &notedSink{sink, func() {
+		s.ledger.installed(configIndex, config)
+		s.committed(config)
+	}}, nil
 }
 
 type notedSink struct {

@@ -22,6 +22,7 @@ import (
 )
 
 const (
+	raftDir       = "raft"
 	snapshotsKept = 2
 	boltLockWait  = time.Second // else open waits for ever on a locked file
 )
@@ -32,7 +33,7 @@ func openStores(kind, dir string, logger hclog.Logger) (Stores, error) {
 		mem := raft.NewInmemStore()
 		return Stores{Log: mem, Stable: mem, Snapshots: raft.NewInmemSnapshotStore(), Close: func() error { return nil }}, nil
 	}
-	dir = filepath.Join(dir, "raft")
+	dir = filepath.Join(dir, raftDir)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return Stores{}, unusable(dir, err)
 	}
@@ -89,6 +90,8 @@ func openBolt(path string) (Stores, error) {
 	switch {
 	case errors.Is(err, berrors.ErrTimeout):
 		return Stores{}, &rota.Refusal{Kind: rota.KindConflict, Detail: fmt.Sprintf("%s is used by another running node: stop it, or choose another with --data", path)}
+	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch):
+		return Stores{}, fmt.Errorf("%w: the log %s cannot be opened: %w", ErrDamaged, path, err)
 	case err != nil:
 		return Stores{}, fmt.Errorf("open the log %s: %w", path, err)
 	}
@@ -137,7 +140,7 @@ func checkBoltLength(path string) error {
 		}
 	}
 	if need == 0 || uint64(info.Size()) < need {
-		return fmt.Errorf("%w: %s has %d bytes of at least %d: its end is gone; move the node's data directory away and let it join again as a new server",
+		return fmt.Errorf("%w: %s has %d bytes of at least %d: its end is gone",
 			ErrDamaged, path, info.Size(), need)
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -152,21 +153,25 @@ func (s *streams) Close() error {
 func (s *streams) Dial(to raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	conn, err := s.dial(ctx, string(to))
+	id, at, named := strings.Cut(string(to), "@")
+	if !named {
+		id, at = "", string(to)
+	}
+	conn, err := s.dial(ctx, at)
 	if err != nil {
 		return nil, err
 	}
 	t := s.track(conn)
 	err = t.SetDeadline(time.Now().Add(min(timeout, s.timeout)))
 	if err == nil {
-		err = s.pass.show(t)
+		err = s.pass.show(t, id)
 	}
 	if err == nil {
 		err = t.SetDeadline(time.Time{})
 	}
 	if err != nil {
 		_ = t.Close()
-		return nil, fmt.Errorf("connect to %s: %w", to, err)
+		return nil, fmt.Errorf("connect to %s: %w", at, err)
 	}
 	return t, nil
 }

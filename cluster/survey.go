@@ -68,7 +68,7 @@ func judgeState(mine []Check, replies []ProbeReply, voters int) error {
 		for digest, n := range votes {
 			if digest != own.Digest && n >= voters/2+1 {
 				return fmt.Errorf("%w: at entry %d this replica's state has digest %s, that of %d of %d voters %s: "+
-					"move its data directory away and let it join again as a new server, and keep the directory for whoever looks into it",
+					"its next start puts its log aside, for whoever looks into it, and joins again as a new server",
 					ErrDamaged, own.Index, own.Digest, n, voters, digest)
 			}
 		}

@@ -28,6 +28,7 @@ type roster struct {
 	reached map[rota.NodeID]bool      // Raft has heard of it just now, whatever gossip says
 	good    map[rota.NodeID]int       // probes in a row that found a follower caught up
 	silent  map[rota.NodeID]time.Time // since when a server does not answer
+	asked   map[rota.NodeID]bool      // of those not in the log: whether one may come in
 }
 
 // change is one step of the log's configuration.
@@ -43,11 +44,32 @@ func (r *roster) voting(s raft.Server) bool { return s.Suffrage == raft.Voter }
 // alone.
 func (r *roster) alive(s raft.Server) bool {
 	id := rota.NodeID(s.ID)
+	if r.replaced(id) {
+		return false
+	}
 	return id == r.self || r.members[id].State == MemberAlive || r.reached[id]
 }
 
-// gone reports whether a server has been silent for so long that it is given up.
+// replaced reports whether a server has put its log aside and is back under another
+// ID: this one never comes back.
+func (r *roster) replaced(id rota.NodeID) bool {
+	if id == r.self {
+		return false
+	}
+	for _, m := range r.members {
+		if m.Replaces == id {
+			return true
+		}
+	}
+	return false
+}
+
+// gone reports whether a server has been silent for so long that it is given up, or
+// never comes back.
 func (r *roster) gone(s raft.Server) bool {
+	if r.replaced(rota.NodeID(s.ID)) {
+		return true
+	}
 	since, ok := r.silent[rota.NodeID(s.ID)]
 	return ok && r.now.Sub(since) >= r.replace
 }
@@ -66,9 +88,27 @@ func (r *roster) count(f func(raft.Server) bool) int {
 // are alive away: a vote is only given to a server that is alive, and only taken
 // from one that is not, after another has it.
 func (r *roster) next() (change, bool) {
-	for _, step := range []func() (change, bool){r.move, r.demote, r.promote, r.admit} {
+	for _, step := range []func() (change, bool){r.vacate, r.move, r.demote, r.promote, r.bury, r.admit} {
 		if c, ok := step(); ok {
 			return c, true
+		}
+	}
+	return change{}, false
+}
+
+// vacate takes its address from a server that another has followed there: a log's
+// configuration has no address twice. If it is back somewhere else, move follows it.
+func (r *roster) vacate() (change, bool) {
+	for _, s := range r.servers {
+		id := rota.NodeID(s.ID)
+		if id == r.self || (r.members[id].State == MemberAlive && !r.replaced(id)) {
+			continue
+		}
+		for _, m := range r.members {
+			if m.ID != id && m.State == MemberAlive && r.asked[m.ID] && m.Raft == string(s.Address) {
+				s.Address = raft.ServerAddress("nowhere/" + string(s.ID))
+				return change{"move", s, "another server is at its address"}, true
+			}
 		}
 	}
 	return change{}, false
@@ -78,7 +118,7 @@ func (r *roster) next() (change, bool) {
 func (r *roster) move() (change, bool) {
 	for _, s := range r.servers {
 		m := r.members[rota.NodeID(s.ID)]
-		if m.State == MemberAlive && m.Raft != "" && m.Raft != string(s.Address) {
+		if m.State == MemberAlive && !r.replaced(m.ID) && m.Raft != "" && m.Raft != string(s.Address) {
 			s.Address = raft.ServerAddress(m.Raft)
 			return change{"move", s, "it has a new address"}, true
 		}
@@ -119,8 +159,27 @@ func (r *roster) demote() (change, bool) {
 	return change{}, false
 }
 
+// bury takes a follower that never comes back out of the configuration.
+func (r *roster) bury() (change, bool) {
+	for _, s := range r.servers {
+		if !r.voting(s) && r.replaced(rota.NodeID(s.ID)) {
+			return change{"remove", s, "it put its log aside and is back under another ID"}, true
+		}
+	}
+	return change{}, false
+}
+
+// named reports whether a server of the log that is alive has the name of another.
+func (r *roster) named(m Member) bool {
+	return slices.ContainsFunc(r.servers, func(s raft.Server) bool {
+		id := rota.NodeID(s.ID)
+		return id != m.ID && r.members[id].Name == m.Name && r.alive(s)
+	})
+}
+
 // admit takes a server that gossip brought into the configuration, as a follower;
-// where all places are taken, that of a follower that is gone.
+// where all places are taken, that of a follower that is gone. One that was removed
+// stays out, and so does the second one of a name.
 func (r *roster) admit() (change, bool) {
 	var ids []rota.NodeID
 	for id := range r.members {
@@ -130,7 +189,7 @@ func (r *roster) admit() (change, bool) {
 	for _, id := range ids {
 		m := r.members[id]
 		known := slices.ContainsFunc(r.servers, func(s raft.Server) bool { return s.ID == raft.ServerID(id) })
-		if known || m.State != MemberAlive || !m.Server() || m.Raft == "" {
+		if known || m.State != MemberAlive || !m.Server() || m.Raft == "" || !r.asked[id] || r.named(m) {
 			continue
 		}
 		if len(r.servers) < MaxReplicas {
@@ -162,6 +221,7 @@ func (c *Cluster) tendMembers(re *reign) {
 	for {
 		ros := c.rosterNow(good, silent)
 		c.probeFollowers(re.ctx, ros)
+		c.probeStrangers(re.ctx, ros)
 		if step, ok := ros.next(); ok && re.ctx.Err() == nil {
 			c.step(step)
 		}
@@ -178,7 +238,7 @@ func (c *Cluster) rosterNow(good map[rota.NodeID]int, silent map[rota.NodeID]tim
 	_, config := c.ledger.configuration()
 	r := &roster{
 		self: c.id, voters: c.ident.membership().Voters, replace: c.cfg.Timeouts.Replace, now: time.Now(),
-		servers: config.Servers, members: map[rota.NodeID]Member{}, reached: map[rota.NodeID]bool{}, good: good, silent: silent,
+		servers: config.Servers, members: map[rota.NodeID]Member{}, reached: map[rota.NodeID]bool{}, asked: map[rota.NodeID]bool{}, good: good, silent: silent,
 	}
 	for _, m := range c.Members() {
 		r.members[m.ID] = m
@@ -190,7 +250,7 @@ func (c *Cluster) rosterNow(good map[rota.NodeID]int, silent map[rota.NodeID]tim
 		}
 		if r.alive(s) {
 			delete(silent, id)
-		} else if _, ok := silent[id]; !ok {
+		} else if _, ok := silent[id]; !ok && silent != nil {
 			silent[id] = r.now
 		}
 	}
@@ -222,6 +282,25 @@ func (c *Cluster) probeFollowers(ctx context.Context, r *roster) {
 			r.good[id]++
 		} else {
 			delete(r.good, id)
+		}
+	}
+}
+
+// probeStrangers asks servers that the log does not have whether it ever had them.
+func (c *Cluster) probeStrangers(ctx context.Context, r *roster) {
+	var addrs []string
+	for _, m := range r.members {
+		known := slices.ContainsFunc(r.servers, func(s raft.Server) bool { return s.ID == raft.ServerID(m.ID) })
+		if !known && m.State == MemberAlive && m.Server() {
+			addrs = append(addrs, m.HTTP)
+		}
+	}
+	if len(addrs) == 0 {
+		return
+	}
+	for _, p := range c.probeAll(ctx, addrs) {
+		if p.err == nil && !p.reply.Member {
+			r.asked[p.reply.Node] = true
 		}
 	}
 }

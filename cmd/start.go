@@ -37,7 +37,7 @@ type StartFlags struct {
 	LogStore        string   // bolt or wal
 	Capabilities    []string // sorted
 	Labels          []rota.Pair
-	Slots           int64 // 0: 16 a core
+	Slots           int64 // 0: 512 a core
 	GPU             GPUFlag
 	Pool            string
 	LogLevel        string // trace, debug, info, warn, error
@@ -118,7 +118,7 @@ func bindStart(c *cobra.Command, raw *rawStart) {
 	f.StringVar(&raw.LogStore, "log-store", "bolt", "store of the replicated log: bolt or wal")
 	f.StringArrayVar(&raw.Capabilities, "capability", nil, "what this node can do (may be repeated)")
 	f.StringArrayVar(&raw.labels, "label", nil, "k=v for constraints (may be repeated)")
-	f.Int64Var(&raw.Slots, "slots", 0, "attempts at the same time (default 16 a core)")
+	f.Int64Var(&raw.Slots, "slots", 0, "attempts at the same time (default 512 a core)")
 	f.StringVar(&raw.gpu, "gpu", "", "none, auto, or fake:MODEL,MEM,COUNT (default: what is there)")
 	f.StringVar(&raw.Pool, "pool", "", "pool the node belongs to")
 	f.StringVar(&raw.LogLevel, "log-level", "info", "trace, debug, info, warn or error")
@@ -155,7 +155,7 @@ func (raw *rawStart) check(given func(flag string) bool) (StartFlags, error) {
 		func() error { return oneOf("--log-level", f.LogLevel, "trace", "debug", "info", "warn", "error") },
 		func() error {
 			if given("slots") && f.Slots < 1 {
-				return usage("leave it out for 16 a core", "--slots %d: want 1 or more", f.Slots)
+				return usage("leave it out for 512 a core", "--slots %d: want 1 or more", f.Slots)
 			}
 			return nil
 		},

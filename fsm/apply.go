@@ -100,6 +100,10 @@ func (s *State) do(c *rota.Command) rota.Result {
 		return s.cancelTask(&op)
 	case rota.Answer:
 		return s.answer(&op)
+	case rota.StoreJob:
+		return s.storeJob(c, &op)
+	case rota.MarkJob:
+		return s.markJob(c, &op)
 	}
 	return refused(rota.KindInvalid, "no operation that this version knows")
 }

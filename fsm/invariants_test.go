@@ -46,6 +46,7 @@ func roundTrip(t tester, s *State) *State {
 		differ("hashes", s.hashes, back.hashes, func(i hashItem) any { return i }),
 		differ("run IDs", s.runIDs, back.runIDs, func(i runIDItem) any { return i }),
 		differ("versions", s.versions, back.versions, func(i versionItem) any { return []any{i.rec.runs, i.rec.last, i.rec.Hash} }),
+		differ("jobs", s.jobs, back.jobs, func(i jobItem) any { return *i.rec }),
 		differ("pending", s.pending, back.pending, func(i pendingItem) any { return *i.rec }),
 		differ("requests", s.requests, back.requests, func(i requestItem) any { return *i.rec }),
 	} {

@@ -1,6 +1,10 @@
 package fsm
 
-import "time"
+import (
+	"time"
+
+	"github.com/rota-sched/rota"
+)
 
 // Limits bound what the state keeps and admits. They are part of the rules: every
 // replica of a cluster has the same ones, so they are constants of the binary and
@@ -30,7 +34,7 @@ type Limits struct {
 // ("Defaults") and DESIGN.md section 7.
 func DefaultLimits() Limits {
 	return Limits{
-		MaxFormat:       1,
+		MaxFormat:       rota.FormatJobs,
 		SubmitFor:       time.Minute,
 		KeepRequests:    24 * time.Hour,
 		KeepRuns:        7 * 24 * time.Hour,

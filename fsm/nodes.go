@@ -15,6 +15,9 @@ func (s *State) registerNode(op *rota.RegisterNode) rota.Result {
 	if kind, detail := s.checkNode(&info, op.Boot); kind != rota.KindNone {
 		return refused(kind, detail)
 	}
+	if why := s.whyQuiet(); why != "" {
+		return refused(rota.KindUnavailable, why)
+	}
 	old := s.nodeByID(info.ID)
 	last := s.meta.sessions
 	if old != nil {

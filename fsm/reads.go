@@ -220,10 +220,13 @@ func (s *Snapshot) VersionByHash(namespace, job, hash string) (*rota.JobVersion,
 	return s.Version(namespace, job, it.number)
 }
 
-// Jobs gives the newest version of every job, by namespace and name.
+// Jobs gives the newest version of every job that was not deleted, by namespace and
+// name.
 func (s *Snapshot) Jobs() iter.Seq[*rota.JobVersion] {
 	return func(yield func(*rota.JobVersion) bool) {
-		s.versions.Scan(func(it versionItem) bool { return !it.rec.last || yield(&it.rec.JobVersion) })
+		s.versions.Scan(func(it versionItem) bool {
+			return !it.rec.last || s.jobAt(it.namespace, it.job).deleted || yield(&it.rec.JobVersion)
+		})
 	}
 }
 

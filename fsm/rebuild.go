@@ -11,7 +11,7 @@ import (
 // Apply can have made.
 func (s *State) rebuild() error {
 	for _, step := range []func() error{
-		s.rebuildNodes, s.rebuildVersions, s.rebuildRequests, s.rebuildPending, s.rebuildRuns, s.rebuildHolds, s.rebuildTasks,
+		s.rebuildNodes, s.rebuildVersions, s.rebuildJobs, s.rebuildRequests, s.rebuildPending, s.rebuildRuns, s.rebuildHolds, s.rebuildTasks,
 	} {
 		if err := step(); err != nil {
 			return err
@@ -63,9 +63,6 @@ func (s *State) rebuildVersions() error {
 		s.sum = s.sum.add(v.sum)
 		return true
 	})
-	if s.hashes.Len() != s.versions.Len() {
-		return wrong("two job versions have one hash")
-	}
 	return nil
 }
 

@@ -169,6 +169,9 @@ func (d *snapshotReader) record(kind byte, r *reader) error {
 	case kindVersion:
 		v := &version{JobVersion: r.version()}
 		s.putVersion(v)
+	case kindJob:
+		j := r.job()
+		s.jobs.Set(jobItem{jobKey: jobKey{namespace: j.namespace, name: j.name}, rec: j})
 	case kindRequest:
 		s.requests.Set(r.request())
 	case kindHold:

@@ -85,6 +85,10 @@ func (e *snapshotWriter) state(s *Snapshot) {
 		e.record(kindVersion, func(b []byte) []byte { return appendVersion(b, &it.rec.JobVersion) })
 		return e.err == nil
 	})
+	s.jobs.Scan(func(it jobItem) bool {
+		e.record(kindJob, func(b []byte) []byte { return appendJob(b, it.rec) })
+		return e.err == nil
+	})
 	s.requests.Scan(func(it requestItem) bool {
 		e.record(kindRequest, func(b []byte) []byte { return appendRequest(b, it.requestKey, it.rec) })
 		return e.err == nil

@@ -89,8 +89,11 @@ func (st *story) resultLine(r *rota.Result) string {
 	if r.Existed {
 		line += " existed"
 	}
-	if r.Run != "" {
+	switch {
+	case r.Run != "":
 		line += fmt.Sprintf(" run=%s version=%d", r.Run, r.Version)
+	case r.Version != 0:
+		line += fmt.Sprintf(" version=%d", r.Version)
 	}
 	if !r.Session.IsZero() {
 		line += " session=" + r.Session.String()
@@ -240,6 +243,17 @@ func (st *story) step(t *testing.T, d *datadriven.TestData) string {
 		return st.apply("", "", rota.CancelTask{Task: taskID(arg("task")), Reason: arg("reason")})
 	case "answer":
 		return st.apply("", "", rota.Answer{Task: taskID(arg("task")), Rerun: d.HasArg("rerun")})
+	case "format":
+		return st.apply("", "", rota.RaiseFormat{Format: uint16(number("to", 2))}) //nolint:gosec // small
+	case "store-job":
+		return st.apply(arg("ns"), "", rota.StoreJob{Job: or(arg("job"), "job"), Hash: or(arg("hash"), "h1"), Filename: "job.hcl", Source: []byte(or(arg("source"), "source"))})
+	case "mark-job":
+		op := rota.MarkJob{Job: or(arg("job"), "job"), Delete: d.HasArg("delete")}
+		if d.HasArg("paused") {
+			v := arg("paused") == "true"
+			op.Paused = &v
+		}
+		return st.apply(arg("ns"), "", op)
 	case "resolve":
 		op := rota.Resolve{Task: taskID(arg("task")), Skip: d.HasArg("skip"), Failure: strings.TrimSpace(d.Input)}
 		if !op.Skip && op.Failure == "" {
@@ -466,7 +480,11 @@ func (st *story) show(d *datadriven.TestData, arg func(string) string) string {
 	}
 	if d.HasArg("jobs") {
 		for v := range sn.Jobs() {
-			fmt.Fprintf(&b, "%s/%s newest=%d\n", v.Namespace, v.Job, v.Version)
+			fmt.Fprintf(&b, "%s/%s newest=%d", v.Namespace, v.Job, v.Version)
+			if sn.JobPaused(v.Namespace, v.Job) {
+				b.WriteString(" paused")
+			}
+			b.WriteByte('\n')
 		}
 	}
 	if d.HasArg("runs") {

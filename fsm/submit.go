@@ -15,6 +15,9 @@ func (s *State) submitRun(c *rota.Command, op *rota.SubmitRun) rota.Result {
 	if res, known := s.repeated(key, op); known {
 		return res
 	}
+	if res := s.checkJob(key.namespace, op.Job); res.Kind != rota.KindNone {
+		return res
+	}
 	if res := s.checkSubmission(key, op); res.Kind != rota.KindNone {
 		return res
 	}
@@ -215,9 +218,18 @@ func (s *State) createTask(r *run, order int, n *rota.NewTask) {
 func (s *State) storeVersion(namespace string, op *rota.SubmitRun) int {
 	key := hashItem{namespace: namespace, job: op.Job, hash: op.Hash}
 	if it, ok := s.hashes.Get(key); ok {
+		s.revive(namespace, op.Job)
 		s.refVersion(versionKey{namespace: namespace, job: op.Job, number: it.number}, 1)
 		return it.number
 	}
+	return s.makeVersion(namespace, op, 1)
+}
+
+// makeVersion makes the newest version of a job, with so many submissions that
+// point to it.
+func (s *State) makeVersion(namespace string, op *rota.SubmitRun, runs int) int {
+	s.revive(namespace, op.Job)
+	key := hashItem{namespace: namespace, job: op.Job, hash: op.Hash}
 	number := 1
 	if last := s.lastVersion(namespace, op.Job); last != nil {
 		number = last.Version + 1
@@ -228,7 +240,7 @@ func (s *State) storeVersion(namespace string, op *rota.SubmitRun) int {
 			s.dropVersion(&older)
 		}
 	}
-	v := &version{last: true, runs: 1, JobVersion: rota.JobVersion{
+	v := &version{last: true, runs: runs, JobVersion: rota.JobVersion{
 		Namespace: namespace, Job: op.Job, Version: number, Hash: op.Hash, Filename: op.Filename,
 		Source: op.Source, Files: op.Files, CreatedAt: s.meta.now,
 	}}
@@ -266,7 +278,7 @@ func (s *State) refVersion(k versionKey, n int) {
 	v := *it.rec
 	v.runs += n
 	s.putVersion(&v)
-	if v.runs == 0 && !v.last {
+	if v.runs == 0 && !s.keeps(&v) {
 		s.dropVersion(&v)
 	}
 }
@@ -279,8 +291,14 @@ func (s *State) unrefVersion(namespace, job string, number int) {
 
 func (s *State) dropVersion(v *version) {
 	s.versions.Delete(versionItem{versionKey: v.key()})
-	s.hashes.Delete(hashItem{namespace: v.Namespace, job: v.Job, hash: v.Hash})
+	key := hashItem{namespace: v.Namespace, job: v.Job, hash: v.Hash}
+	if it, ok := s.hashes.Get(key); ok && it.number == v.Version { // else a newer version has the same source
+		s.hashes.Delete(key)
+	}
 	s.sum = s.sum.sub(v.sum)
+	if v.last {
+		s.dropLast(v)
+	}
 }
 
 func (s *State) storeRequest(k requestKey, op *rota.SubmitRun, version int) {

@@ -27,6 +27,7 @@ type tables struct {
 	versions *btree.BTreeG[versionItem]
 	pending  *btree.BTreeG[pendingItem]
 	requests *btree.BTreeG[requestItem]
+	jobs     *btree.BTreeG[jobItem]
 
 	// Derived: rebuilt by Restore from the records above.
 	runIDs     *btree.BTreeG[runIDItem]
@@ -47,6 +48,7 @@ type meta struct {
 	serial      uint64 // numbers runs and requests in the order they came
 	sessions    uint64 // highest session counter of nodes that were forgotten
 	usage       rota.Usage
+	quiet       rota.Instant // no node is taken in before: the cluster was restored; 0: it was not
 }
 
 type (
@@ -103,6 +105,11 @@ type (
 		run rota.RunID
 		rec *pending
 	}
+	jobKey  struct{ namespace, name string }
+	jobItem struct {
+		jobKey
+		rec *job
+	}
 	requestKey  struct{ namespace, principal, id string }
 	requestItem struct {
 		requestKey
@@ -130,6 +137,7 @@ func newTables() tables {
 		versions: newTree(func(a, b versionItem) int { return a.compare(b.versionKey) }),
 		pending:  newTree(func(a, b pendingItem) int { return cmp.Compare(a.run, b.run) }),
 		requests: newTree(func(a, b requestItem) int { return a.compare(b.requestKey) }),
+		jobs:     newTree(func(a, b jobItem) int { return a.compare(b.jobKey) }),
 
 		runIDs:     newTree(func(a, b runIDItem) int { return cmp.Compare(a.id, b.id) }),
 		queued:     newTree(func(a, b taskItem) int { return a.compare(b.taskPos) }),
@@ -153,7 +161,7 @@ func (t *tables) copy() tables {
 	c.runs, c.tasks, c.nodes, c.leases = t.runs.Copy(), t.tasks.Copy(), t.nodes.Copy(), t.leases.Copy()
 	c.holds, c.versions, c.pending, c.requests = t.holds.Copy(), t.versions.Copy(), t.pending.Copy(), t.requests.Copy()
 	c.runIDs, c.queued, c.unresolved, c.names = t.runIDs.Copy(), t.queued.Copy(), t.unresolved.Copy(), t.names.Copy()
-	c.hashes = t.hashes.Copy()
+	c.hashes, c.jobs = t.hashes.Copy(), t.jobs.Copy()
 	c.ended, c.timers = nil, nil // only Apply reads them
 	return c
 }
@@ -173,6 +181,10 @@ func (k holdKey) compare(o holdKey) int {
 
 func (k versionKey) compare(o versionKey) int {
 	return cmp.Or(strings.Compare(k.namespace, o.namespace), strings.Compare(k.job, o.job), cmp.Compare(k.number, o.number))
+}
+
+func (k jobKey) compare(o jobKey) int {
+	return cmp.Or(strings.Compare(k.namespace, o.namespace), strings.Compare(k.name, o.name))
 }
 
 func (k requestKey) compare(o requestKey) int {

@@ -22,6 +22,8 @@ const (
 	codeCancelRun
 	codeCancelTask
 	codeAnswer
+	codeStoreJob
+	codeMarkJob
 )
 
 // appendOp writes the operation's code and fields. What is no operation of this
@@ -56,6 +58,10 @@ func appendOp(b []byte, op rota.Op) []byte {
 		return appendPlace(append(b, codePlace), &op)
 	case rota.Report:
 		return appendReport(append(b, codeReport), &op)
+	case rota.StoreJob:
+		return appendStoreJob(append(b, codeStoreJob), &op)
+	case rota.MarkJob:
+		return appendBool(appendMaybe(appendText(append(b, codeMarkJob), op.Job), op.Paused), op.Delete)
 	case rota.Due:
 		return append(b, codeDue)
 	case rota.CancelRun:
@@ -100,6 +106,10 @@ func (r *reader) op() rota.Op {
 		return rota.CancelTask{Task: r.taskID(), Reason: r.text()}
 	case codeAnswer:
 		return rota.Answer{Task: r.taskID(), Rerun: r.bool()}
+	case codeStoreJob:
+		return r.storeJob()
+	case codeMarkJob:
+		return rota.MarkJob{Job: r.text(), Paused: r.maybe(), Delete: r.bool()}
 	default:
 		r.fail("unknown operation")
 		return nil

@@ -21,19 +21,30 @@ const (
 	kindPendingTask
 	kindRequest
 	kindEnd
+	kindJob
 )
 
 func appendMeta(b []byte, m *meta) []byte {
 	b = appendInt(appendUint(b, m.index), m.now)
 	b = appendUint(appendUint(b, uint64(m.format)), uint64(m.incarnation))
-	return appendUsage(appendUint(appendUint(b, m.serial), m.sessions), m.usage)
+	b = appendUsage(appendUint(appendUint(b, m.serial), m.sessions), m.usage)
+	if m.quiet != 0 { // a state that was never restored is written as before there was the field
+		b = appendInt(b, m.quiet)
+	}
+	return b
 }
 
 func (r *reader) meta() meta {
-	return meta{
+	m := meta{
 		index: r.uint(), now: r.instant(), format: r.uint16(), incarnation: r.uint16(),
 		serial: r.uint(), sessions: r.uint(), usage: r.usage(),
 	}
+	if r.err == nil && len(r.b) > 0 {
+		if m.quiet = r.instant(); m.quiet == 0 {
+			r.fail("a second spelling")
+		}
+	}
+	return m
 }
 
 func (m *meta) digest() Digest {

@@ -67,6 +67,7 @@ func everyOp(tb testing.TB) []rota.Op {
 		filled[rota.Report](tb),
 		rota.Due{},
 		filled[rota.CancelRun](tb), filled[rota.CancelTask](tb), filled[rota.Answer](tb),
+		filled[rota.StoreJob](tb), filled[rota.MarkJob](tb),
 	}
 }
 

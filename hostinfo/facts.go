@@ -24,8 +24,11 @@ type Facts struct {
 }
 
 // SlotsPerCore is how many attempts a node takes at the same time for each of its
-// cores, unless its configuration says otherwise. (Source: JOBSPEC.md, section 2.)
-const SlotsPerCore = 16
+// cores, unless its configuration says otherwise. What asks for CPU or memory is
+// bound by those long before; slots bound what asks for neither, such as a call to
+// a model that is waited for, of which a core carries hundreds. With 16, no-op
+// tasks were finished at a fifth of the rate (docs/PERFORMANCE.md).
+const SlotsPerCore = 512
 
 // Slots is the default number of attempts at the same time.
 func (f *Facts) Slots() int64 { return max(SlotsPerCore*f.CPUMilli/1000, SlotsPerCore) }

@@ -64,6 +64,9 @@ func (f *File) evaluate(r *report, e hclsyntax.Expression, refs *refs, sc *scope
 	if diags.HasErrors() {
 		for _, d := range diags {
 			if d.Severity == hcl.DiagError {
+				if refs.event && f.event.IsNull() && strings.Contains(d.Summary, "null value") {
+					d.Summary, d.Detail = "The run was started without data", noEventDetail
+				}
 				explain(r, e, d, sc)
 			}
 		}
@@ -105,6 +108,9 @@ func (f *File) context(refs *refs, sc *scope) *hcl.EvalContext {
 			m[name] = f.locals[name].value
 		}
 		ctx.Variables["local"] = cty.ObjectVal(m)
+	}
+	if refs.event {
+		ctx.Variables["event"] = f.event
 	}
 	if refs.each {
 		ctx.Variables["each"] = orUnknown(sc.each)

@@ -47,32 +47,18 @@ type File struct {
 	variables map[string]*variable
 	locals    map[string]*local
 	jobs      []*job
+	event     cty.Value // what the run was started with
 	unknown   map[rota.OutputType]cty.Value // tasks before they ran, by what they put out
 }
 
 // Parse reads and checks a job file. The file is nil if a diagnostic is an error;
 // warnings come with a file. It does no I/O and never panics, whatever the text.
 func Parse(src Source, in Inputs) (*File, rota.Diagnostics) {
-	f := &File{
-		report: newReport(src.Filename, src.Text), inputs: in, files: make(map[string][]byte, len(src.Files)),
-		variables: make(map[string]*variable), locals: make(map[string]*local),
-		unknown: make(map[rota.OutputType]cty.Value),
-	}
-	for _, file := range src.Files {
-		f.files[file.Path] = file.Data
-	}
-	f.functions = newFunctions(f.files)
-	body := parseText(f.report, src.Filename, src.Text)
-	if body == nil {
-		return nil, f.report.done()
-	}
-	f.read(body)
-	ds := f.report.done()
-	if ds.HasErrors() {
+	s, ds := Read(src)
+	if s == nil {
 		return nil, ds
 	}
-	f.frozen = true
-	return f, ds
+	return s.Check(in)
 }
 
 // read goes through the file's blocks: first what others mention, then the jobs.

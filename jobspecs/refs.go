@@ -26,6 +26,7 @@ type refs struct {
 	vars, locals      []string
 	tasks             []taskRef
 	each, matrix, run bool
+	event             bool
 	calls             bool // it calls functions
 	heavy             bool // it has loops or very many parts: its cost is estimated first
 	broken            bool // it was refused already; there is no use in evaluating it
@@ -216,6 +217,10 @@ func (w *refWalker) traversal(e *hclsyntax.ScopeTraversalExpr) {
 	if w.bound(root) || !w.mayMention(e) {
 		return
 	}
+	if root == "event" { // any value: it may stand by itself
+		w.refs.event = true
+		return
+	}
 	name := ""
 	if len(t) > 1 {
 		name, _ = stepName(t[1])
@@ -287,9 +292,9 @@ func orNone(s string) string {
 func (w *refWalker) mayMention(e *hclsyntax.ScopeTraversalExpr) bool {
 	root, at := e.Traversal.RootName(), e.SrcRange
 	switch root {
-	case "var", "local":
+	case "var", "local", "event":
 		return true
-	case "wait", "event":
+	case "wait":
 		w.refs.broken = true
 		notBuilt(w.file.report, at, fmt.Sprintf("%q", root))
 		return false
@@ -314,7 +319,7 @@ func (w *refWalker) mayMention(e *hclsyntax.ScopeTraversalExpr) bool {
 		return true
 	}
 	w.bad(at, fmt.Sprintf("There is nothing called %q", root), "%s",
-		sentences(didYouMean(root, roots), `Expressions begin with var, local, task, each, matrix or run; a text stands in quotes.`))
+		sentences(didYouMean(root, roots), `Expressions begin with var, local, event, task, each, matrix or run; a text stands in quotes.`))
 	return false
 }
 

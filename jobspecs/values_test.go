@@ -101,7 +101,7 @@ func TestWrongValuesAreRefusedWhereTheyStand(t *testing.T) {
 		{"", `workdir = "/x/${nosuch}"`, "nosuch"},
 		{"", `workdir = matrix.os`, "matrix"},
 		{"", `workdir = run.name`, "run.id"},
-		{"", `workdir = event.x`, "not built yet"},
+		{"", `workdir = event.x`, "started without data"},
 		{"", `workdir = wait.x`, "not built yet"},
 		{"", `workdir = var`, "var.NAME"},
 		{"", `workdir = tsk.a`, `"task"`},

@@ -84,7 +84,7 @@ func parseTypeText(text string, otherwise hclsyntax.Expression) hclsyntax.Expres
 // default.
 func (f *File) valueVariables() {
 	for _, name := range sortedKeys(f.inputs.Variables) {
-		if f.variables[name] == nil {
+		if f.variables[name] == nil && name != rota.EventVariable {
 			f.report.errorf(rangeAt(0, 0), fmt.Sprintf("There is no variable %q", name), "A value was given for it. %s",
 				sentences(didYouMean(name, f.variableNames()), "The file declares: "+orNone(few(f.variableNames()))+"."))
 		}
@@ -116,8 +116,8 @@ func (f *File) checkDefault(v *variable) bool {
 		return false
 	}
 	d := f.newAttr("default", a, allowed{where: "a default"})
-	if len(d.refs.vars)+len(d.refs.locals) > 0 {
-		f.report.error(a.Expr.Range(), "A default cannot mention variables or locals", "It must stand for itself. Use locals for values made of others.")
+	if len(d.refs.vars)+len(d.refs.locals) > 0 || d.refs.event {
+		f.report.error(a.Expr.Range(), "A default cannot mention variables, locals or the event", "It must stand for itself. Use locals for values made of others.")
 		return true
 	}
 	value, ok := f.value(f.report, d, &scope{})
@@ -283,9 +283,13 @@ func (f *File) staticText(a *attr) (string, bool) {
 }
 
 // Variables gives the values that were used, as JSON and sorted by name: parsing
-// the same source again with them gives the same jobs.
+// the same source again with them gives the same jobs. The data that the run was
+// started with is the first of them, under rota.EventVariable.
 func (f *File) Variables(string) []rota.Variable {
-	out := make([]rota.Variable, 0, len(f.variables))
+	out := make([]rota.Variable, 0, len(f.variables)+1)
+	if raw, ok := f.inputs.Variables[rota.EventVariable]; ok {
+		out = append(out, rota.Variable{Name: rota.EventVariable, Value: raw})
+	}
 	for _, name := range f.variableNames() {
 		v := f.variables[name]
 		if !v.given || !v.value.IsWhollyKnown() {

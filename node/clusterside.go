@@ -20,6 +20,11 @@ func (s clusterSide) Propose(ctx context.Context, cmd rota.Command) (rota.Result
 	return s.c.Propose(ctx, cmd)
 }
 
+// ProposeMany implements api.State.
+func (s clusterSide) ProposeMany(ctx context.Context, cmds []rota.Command) ([]rota.Result, []error) {
+	return s.c.ProposeMany(ctx, cmds)
+}
+
 // Snapshot implements api.State.
 func (s clusterSide) Snapshot() *fsm.Snapshot { return s.c.Snapshot() }
 

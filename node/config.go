@@ -29,7 +29,7 @@ type Config struct {
 	Models          []string
 	Labels          []rota.Pair
 	Pool            string
-	Slots           int64      // 0: 16 a core
+	Slots           int64      // 0: 512 a core
 	GPUs            []rota.GPU // announced instead of what the machine has; nil: none
 	DetectGPUs      bool
 	NeedGPUs        bool   // finding none is an error

@@ -129,6 +129,7 @@ func (n *Node) openCluster() error {
 	c.HTTPAdvertise, c.RaftBind, c.GossipBind = advertised, n.cfg.Raft, n.cfg.Gossip
 	c.RaftAdvertise, c.GossipAdvertise = n.cfg.advertised(n.cfg.Raft), n.cfg.advertised(n.cfg.Gossip)
 	c.BootstrapExpect, c.Join, c.LogStore = n.cfg.BootstrapExpect, n.cfg.Join, n.cfg.LogStore
+	c.LeaderTTL = n.cfg.Times.LeaderTTL
 	if n.cfg.Memory {
 		c.DataDir, c.LogStore = "", cluster.StoreMemory
 	}

@@ -25,7 +25,7 @@ func (n *Node) openServer() error {
 	}
 	deps := api.Deps{
 		State: clusterSide{n.cluster}, Duties: leaderSide{n.leader}, Calls: clusterCalls(n.cluster),
-		Credentials: n.cluster.Credentials, Ready: n.ready, Doctor: n.doctor,
+		Credentials: n.cluster.Credentials, Ready: n.ready, Doctor: n.doctor, Admin: adminSide{n.cluster},
 	}
 	if n.history != nil {
 		deps.History = historySide{n.history}
@@ -33,8 +33,12 @@ func (n *Node) openServer() error {
 	if n.agent != nil {
 		deps.Logs = logsSide{n.logs(), n.agent}
 	}
-	n.server, err = api.New(c, deps)
-	return err
+	if n.server, err = api.New(c, deps); err != nil {
+		return err
+	}
+	n.cluster.OnRestore(n.server.Restored)
+	n.cluster.OnApply(n.server.Applied)
+	return nil
 }
 
 // logsSide is what attempts wrote on this node.

@@ -1,0 +1,31 @@
+package main
+
+import (
+	"os"
+	"runtime/debug"
+
+	"github.com/rota-sched/rota/hostinfo"
+)
+
+// Settings of the garbage collector for a node. Most of a loaded node's garbage
+// lives for one log entry; collecting a third as often took 15-20 % off the CPU
+// time of a task (docs/PERFORMANCE.md). Near the limit it collects as often as it
+// must, so that a heap of many live tasks does not take the machine.
+const (
+	gcPercent   = 300
+	memoryShare = 2 // the limit is the machine's memory divided by it
+)
+
+// tuneMemory sets the collector for a process that is a node. GOGC and GOMEMLIMIT
+// of the environment win.
+func tuneMemory() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return
+	}
+	if facts, err := hostinfo.Detect("/"); err == nil && facts.MemoryBytes > 0 {
+		debug.SetMemoryLimit(facts.MemoryBytes / memoryShare)
+	}
+}

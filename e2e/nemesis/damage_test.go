@@ -1,0 +1,156 @@
+package nemesis
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// TestDiskContentsAreDamaged changes what is on one follower's disk while it is
+// down. It may refuse to start, and then joins again with an empty directory; it
+// may never go on with less than it had acknowledged.
+func TestDiskContentsAreDamaged(t *testing.T) {
+	long(t)
+	possible(t, "cp")
+	for _, c := range []struct {
+		name    string
+		harm    func(t *testing.T, n *node, backup string)
+		refuses bool // it has to notice
+	}{
+		{"one bit of an entry of the log flipped", flipEntry, true},
+		{"log cut to nine tenths", cutLog, true},
+		{"high-water mark gone", removeOf("mark"), true},
+		{"a bit flipped in every small file of the log's directory", flipSmall, true},
+		{"data directory deleted", func(t *testing.T, n *node, _ string) { t.Helper(); empty(t, n) }, false},
+		{"old backup put back", func(t *testing.T, n *node, backup string) {
+			t.Helper()
+			empty(t, n)
+			if err := tool("cp", "-a", backup+"/.", n.dir); err != nil {
+				t.Fatal(err)
+			}
+		}, false},
+	} {
+		w := newWorld(t, plan{nodes: 3})
+		backup := filepath.Join(w.dir, "backup")
+		victim := w.others(w.leader())[0]
+		victim.killHost()
+		w.must("cp", "-a", victim.dir, backup)
+		victim.start(t)
+		w.ready(w.nodes...)
+		w.suffer(t, nil, fault{name: c.name, hold: 3 * time.Second, do: func(w *world) func() {
+			if victim == w.leader() {
+				w.others(victim)[0].signal(0) // it leads meanwhile; it will do as well
+			}
+			victim.killHost()
+			return func() {
+				c.harm(w.t, victim, backup)
+				w.comesBack(victim, c.refuses)
+			}
+		}})
+		w.end()
+	}
+}
+
+// comesBack starts a node on a damaged disk. Where it ends by itself it gets an
+// empty directory, as its words advise.
+func (w *world) comesBack(n *node, refuses bool) {
+	w.t.Helper()
+	n.start(w.t)
+	select {
+	case <-n.exited:
+		w.note("it refused to start: %s", n.lastWords())
+		empty(w.t, n)
+		n.start(w.t)
+	case <-time.After(4 * time.Second):
+		w.note("it started")
+		if refuses {
+			w.t.Error("the damage was not noticed")
+		}
+	}
+}
+
+// empty removes all that a node keeps.
+func empty(t *testing.T, n *node) {
+	t.Helper()
+	entries, err := os.ReadDir(n.dir)
+	for _, e := range entries {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(n.dir, e.Name())))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func raftDir(n *node) string { return filepath.Join(n.dir, "raft") }
+
+// change rewrites a file.
+func change(t *testing.T, path string, how func([]byte) []byte) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, how(b), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// flipEntry flips a bit in what the clients wrote last, as the log keeps it.
+func flipEntry(t *testing.T, n *node, _ string) {
+	t.Helper()
+	change(t, biggest(t, raftDir(n)), func(b []byte) []byte {
+		at := bytes.LastIndex(b, []byte("flipped-10"))
+		if at < 0 {
+			t.Fatal("the log does not hold what the clients wrote")
+		}
+		b[at] ^= 4
+		return b
+	})
+}
+
+func cutLog(t *testing.T, n *node, _ string) {
+	t.Helper()
+	change(t, biggest(t, raftDir(n)), func(b []byte) []byte { return b[:len(b)/10*9] })
+}
+
+func removeOf(name string) func(t *testing.T, n *node, backup string) {
+	return func(t *testing.T, n *node, _ string) {
+		t.Helper()
+		found, err := filepath.Glob(filepath.Join(raftDir(n), name+"*"))
+		if err != nil || len(found) == 0 {
+			t.Fatalf("no %s in %s: %v", name, raftDir(n), err)
+		}
+		for _, path := range found {
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// flipSmall flips a bit in the middle of all files but the log itself.
+func flipSmall(t *testing.T, n *node, _ string) {
+	t.Helper()
+	big := biggest(t, raftDir(n))
+	flipped := 0
+	err := filepath.WalkDir(raftDir(n), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() || path == big {
+			return err
+		}
+		change(t, path, func(b []byte) []byte {
+			if len(b) > 0 {
+				b[len(b)/2] ^= 1
+				flipped++
+			}
+			return b
+		})
+		return nil
+	})
+	if err != nil || flipped == 0 {
+		t.Fatalf("%d files flipped: %v", flipped, err)
+	}
+}

@@ -10,11 +10,13 @@ SEEDS       ?= 1000
 TIMEOUT     ?= 15m
 # What make e2e passes on; make check leaves out the long stories with -short.
 E2EFLAGS    ?=
+# What make nemesis passes on; -short leaves four faults.
+NEMESISFLAGS ?=
 # Everything but the tests that start real clusters of processes.
-PACKAGES     = $(shell $(GO) list -tags $(TAGS) ./... | grep -v '/e2e$$')
+PACKAGES     = $(shell $(GO) list -tags $(TAGS) ./... | grep -v -e '/e2e$$' -e '/e2e/nemesis$$')
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race e2e sim lint fuzz bench check clean
+.PHONY: help build demo test race e2e nemesis sim lint fuzz bench check clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +36,9 @@ race: ## the same under the race detector, for the packages that have goroutines
 e2e: build ## real processes on loopback: clusters, kills, bad days
 	CGO_ENABLED=0 ROTA_BIN=$(CURDIR)/bin/rota $(GO) test -tags $(TAGS) -timeout $(TIMEOUT) $(E2EFLAGS) ./e2e
 
+nemesis: build ## real nodes in namespaces of their own among faults of every kind, 20 minutes; needs root
+	CGO_ENABLED=0 ROTA_BIN=$(CURDIR)/bin/rota $(GO) test -tags $(TAGS) -timeout 60m -count=1 -v $(NEMESISFLAGS) ./e2e/nemesis
+
 sim: ## SEEDS seeded histories of the whole system over a modelled world
 	CGO_ENABLED=0 SEEDS=$(SEEDS) $(GO) test -tags $(TAGS) -timeout 60m -run TestSeeds -v ./e2e/sim
 
@@ -50,8 +55,9 @@ bench: build ## the Go benchmarks, then the system's own
 	CGO_ENABLED=0 $(GO) test -tags $(TAGS) -run '^$$' -bench . -benchtime 1s $(PACKAGES)
 	bin/rota bench all --quick
 
-check: lint fuzz race ## lint, fuzz, race, e2e and test; what continuous integration runs
+check: lint fuzz race ## lint, fuzz, race, e2e, nemesis and test; what continuous integration runs
 	$(MAKE) e2e E2EFLAGS=-short
+	$(MAKE) nemesis NEMESISFLAGS=-short
 	$(MAKE) test
 
 clean: ## remove what was built

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"time"
 )
 
 // Servers lists the servers of the log as the node that answers sees them.
@@ -33,9 +34,15 @@ func (c *Client) Snapshot(ctx context.Context, stale bool) (io.ReadCloser, error
 	if stale {
 		q.Set("stale", "true")
 	}
-	resp, err := c.open(ctx, "/v1/snapshot", q, http.Header{"Accept": {"application/octet-stream"}}) //nolint:bodyclose // the caller does
-	if err != nil {
-		return nil, err
+	until := time.Now().Add(c.opts.Patience)
+	for {
+		resp, err := c.open(ctx, "/v1/snapshot", q, http.Header{"Accept": {"application/octet-stream"}}) //nolint:bodyclose // the caller does
+		if err == nil {
+			return resp.Body, nil
+		}
+		pause, again := passes(err)
+		if !again || time.Now().Add(pause).After(until) || wait(ctx, pause) != nil {
+			return nil, err
+		}
 	}
-	return resp.Body, nil
 }

@@ -54,17 +54,60 @@ func (c *Client) Plan(ctx context.Context, r *SpecRequest) (*PlanView, error) {
 
 // Jobs lists the stored jobs.
 func (c *Client) Jobs(ctx context.Context) ([]JobView, error) {
-	return all(ctx, c, "/v1/jobs", nil, decodeList[JobView])
+	return all(ctx, c, "/v1/jobs", c.inNamespace(), decodeList[JobView])
 }
 
 // Job gives a stored job with the source of its newest version.
 func (c *Client) Job(ctx context.Context, name string) (*JobView, error) {
-	return get[JobView](ctx, c, "/v1/jobs/"+url.PathEscape(name), nil)
+	return c.JobVersion(ctx, name, 0)
+}
+
+// JobVersion gives one stored version of a job with its source; 0 is the newest.
+func (c *Client) JobVersion(ctx context.Context, name string, version int) (*JobView, error) {
+	q := c.inNamespace()
+	if version != 0 {
+		q.Set("version", strconv.Itoa(version))
+	}
+	return get[JobView](ctx, c, "/v1/jobs/"+url.PathEscape(name), q)
+}
+
+// inNamespace is a query that names the client's namespace.
+func (c *Client) inNamespace() url.Values {
+	q := url.Values{}
+	if c.opts.Namespace != "" {
+		q.Set("namespace", c.opts.Namespace)
+	}
+	return q
+}
+
+// ApplyJob stores a job of a file as its newest version.
+func (c *Client) ApplyJob(ctx context.Context, name string, r *ApplyRequest) (*ApplyView, error) {
+	view := new(ApplyView)
+	_, err := c.call(ctx, &call{method: http.MethodPut, path: "/v1/jobs/" + url.PathEscape(name), in: r, out: view})
+	return view, err
+}
+
+// PauseJob lets a job start no runs, or again.
+func (c *Client) PauseJob(ctx context.Context, name string, paused bool) (*JobView, error) {
+	word := "/resume"
+	if paused {
+		word = "/pause"
+	}
+	view := new(JobView)
+	_, err := c.call(ctx, &call{method: http.MethodPost, path: "/v1/jobs/" + url.PathEscape(name) + word, query: c.inNamespace(), in: struct{}{}, out: view})
+	return view, err
+}
+
+// DeleteJob forgets a job; its runs go on and keep their versions.
+func (c *Client) DeleteJob(ctx context.Context, name string) (*JobView, error) {
+	view := new(JobView)
+	_, err := c.call(ctx, &call{method: http.MethodDelete, path: "/v1/jobs/" + url.PathEscape(name), query: c.inNamespace(), in: struct{}{}, out: view})
+	return view, err
 }
 
 // JobVersions lists the versions of a job, newest first.
 func (c *Client) JobVersions(ctx context.Context, name string) ([]JobView, error) {
-	return all(ctx, c, "/v1/jobs/"+url.PathEscape(name)+"/versions", nil, decodeList[JobView])
+	return all(ctx, c, "/v1/jobs/"+url.PathEscape(name)+"/versions", c.inNamespace(), decodeList[JobView])
 }
 
 // Submit starts a run. The same key with the same request gives the same run;
@@ -151,10 +194,41 @@ func (c *Client) Run(ctx context.Context, run string, o RunOptions) (*RunView, e
 	return get[RunView](ctx, c, "/v1/runs/"+url.PathEscape(run), q)
 }
 
+// TaskFilter chooses tasks of a run; zero fields choose all.
+type TaskFilter struct {
+	Status []rota.Status
+	Limit  int // per page; 0: the server's default of 100
+	Cursor string
+}
+
+// Tasks lists a page of a run's tasks in the order of its file.
+func (c *Client) Tasks(ctx context.Context, run string, f TaskFilter) (*List[TaskView], error) {
+	q := url.Values{}
+	for _, s := range f.Status {
+		q.Add("status", s.String())
+	}
+	if f.Limit > 0 {
+		q.Set("limit", strconv.Itoa(f.Limit))
+	}
+	if f.Cursor != "" {
+		q.Set("cursor", f.Cursor)
+	}
+	return get[List[TaskView]](ctx, c, "/v1/runs/"+url.PathEscape(run)+"/tasks", q)
+}
+
 // RunTasks lists all tasks of a run in the order of its file.
 func (c *Client) RunTasks(ctx context.Context, run string) ([]TaskView, error) {
 	q := url.Values{"limit": {"1000"}}
 	return all(ctx, c, "/v1/runs/"+url.PathEscape(run)+"/tasks", q, decodeList[TaskView])
+}
+
+// RunTasksPage lists a page of the tasks of a run; an empty cursor is the first.
+func (c *Client) RunTasksPage(ctx context.Context, run string, limit int, cursor string) (*List[TaskView], error) {
+	q := url.Values{"limit": {strconv.Itoa(limit)}}
+	if cursor != "" {
+		q.Set("cursor", cursor)
+	}
+	return get[List[TaskView]](ctx, c, "/v1/runs/"+url.PathEscape(run)+"/tasks", q)
 }
 
 // RunGraph gives the graph of a run.

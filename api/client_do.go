@@ -3,11 +3,12 @@ package api
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
+	cryptorand "crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -60,7 +61,7 @@ func (c *Client) call(ctx context.Context, k *call) (result, error) {
 		body = b
 	}
 	if k.method != http.MethodGet && k.key == "" {
-		k.key = rand.Text()
+		k.key = cryptorand.Text()
 	}
 	until := time.Now().Add(c.opts.Patience)
 	for {
@@ -75,18 +76,26 @@ func (c *Client) call(ctx context.Context, k *call) (result, error) {
 	}
 }
 
-// passes says whether an error may be gone after a pause.
+// passes says whether an error may be gone after a pause. A node that is overloaded
+// is left alone for as long as it asked for; without a leader it is worth looking
+// sooner, since an election is over in less than the second that Retry-After can
+// say. Pauses differ, so that many clients do not come back at once.
 func passes(err error) (time.Duration, bool) {
 	var refused *Error
 	if errors.As(err, &refused) {
 		switch refused.Problem.Type {
-		case TypeNoLeader, TypeUnknown, TypeOverloaded, TypeUnavailable:
-			return min(max(refused.RetryAfter/4, 100*time.Millisecond), time.Second), true
+		case TypeOverloaded:
+			return scattered(max(refused.RetryAfter, 100*time.Millisecond)), true
+		case TypeNoLeader, TypeUnknown, TypeUnavailable:
+			return scattered(min(max(refused.RetryAfter/4, 100*time.Millisecond), time.Second)), true
 		}
 		return 0, false
 	}
-	return 200 * time.Millisecond, brokeOff(err)
+	return scattered(200 * time.Millisecond), brokeOff(err)
 }
+
+// scattered is d and up to half of it more.
+func scattered(d time.Duration) time.Duration { return d + rand.N(d/2+1) }
 
 // brokeOff says that a node was reached and went away before it answered.
 func brokeOff(err error) bool {

@@ -58,6 +58,10 @@ func (s *Server) publicRoutes() []route {
 		{method: post, path: "/v1/jobs:plan", id: "planJob", summary: "What a run of the file would do now", in: SpecRequest{}, out: PlanView{}, handle: s.plan},
 		{method: get, path: "/v1/jobs", id: "listJobs", summary: "Stored jobs", query: listParameters(namespace), out: List[JobView]{}, handle: s.read(anyRunChange, s.listJobs)},
 		{method: get, path: "/v1/jobs/{name}", id: "getJob", summary: "A stored job", query: readParameters(namespace, parameter{"version", huma.TypeInteger, "The newest otherwise."}), out: JobView{}, handle: s.read(anyRunChange, s.getJob)},
+		{method: http.MethodPut, path: "/v1/jobs/{name}", id: "putJob", summary: "Store a job of a file as its newest version", in: ApplyRequest{}, out: ApplyView{}, handle: s.write(s.putJob)},
+		{method: http.MethodDelete, path: "/v1/jobs/{name}", id: "deleteJob", summary: "Forget a job; runs of it go on", query: []parameter{namespace}, out: JobView{}, handle: s.write(s.deleteJob())},
+		{method: post, path: "/v1/jobs/{name}/pause", id: "pauseJob", summary: "Let the job start no runs", query: []parameter{namespace}, out: JobView{}, handle: s.write(s.pauseJob(true))},
+		{method: post, path: "/v1/jobs/{name}/resume", id: "resumeJob", summary: "Let the job start runs again", query: []parameter{namespace}, out: JobView{}, handle: s.write(s.pauseJob(false))},
 		{method: get, path: "/v1/jobs/{name}/versions", id: "listJobVersions", summary: "Versions of a job, newest first", query: listParameters(namespace), out: List[JobView]{}, handle: s.read(anyRunChange, s.listVersions)},
 
 		{method: post, path: "/v1/runs", id: "submitRun", summary: "Start a run of a job file or a stored job; or an array of up to 1,000 of the latter", in: SubmitRequest{}, out: RunView{}, status: http.StatusCreated, handle: s.write(s.postRuns)},

@@ -30,7 +30,7 @@ func (s *Server) listJobs(rd *reading) error {
 			page.NextCursor = &last
 			break
 		}
-		page.Items = append(page.Items, viewVersion(v, false))
+		page.Items = append(page.Items, viewJob(rd.snap, v, false))
 		last = at
 	}
 	return answer(rd.w, http.StatusOK, &page)
@@ -51,7 +51,7 @@ func (s *Server) getJob(rd *reading) error {
 	if err != nil {
 		return err
 	}
-	view := viewVersion(v, true)
+	view := viewJob(rd.snap, v, true)
 	return answer(rd.w, http.StatusOK, &view)
 }
 
@@ -99,7 +99,7 @@ func (s *Server) listVersions(rd *reading) error {
 			page.NextCursor = &next
 			break
 		}
-		page.Items = append(page.Items, viewVersion(v, false))
+		page.Items = append(page.Items, viewJob(rd.snap, v, false))
 	}
 	return answer(rd.w, http.StatusOK, &page)
 }

@@ -247,8 +247,25 @@ type JobView struct {
 	Hash      string       `json:"hash"`
 	Filename  string       `json:"filename"`
 	CreatedAt rota.Instant `json:"created_at"`
-	// Source is given when one job or one version is asked for.
-	Source string `json:"source,omitempty"`
+	Paused    bool         `json:"paused"` // it starts no runs
+	// Source and files are given when one job or one version is asked for.
+	Source string      `json:"source,omitempty"`
+	Files  []rota.File `json:"files,omitempty"`
+}
+
+// ApplyRequest stores a job of a file.
+type ApplyRequest struct {
+	Namespace string      `json:"namespace,omitempty"`
+	Source    *string     `json:"source"`
+	Filename  string      `json:"filename,omitempty"`
+	Files     []rota.File `json:"files,omitempty"`
+}
+
+// ApplyView says what became of a stored job.
+type ApplyView struct {
+	JobView
+	Result      string           `json:"result"` // created, updated, unchanged
+	Diagnostics rota.Diagnostics `json:"diagnostics"`
 }
 
 // PlanView is a dry run: what would change, what would run where.

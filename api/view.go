@@ -194,7 +194,7 @@ func viewNode(n *rota.Node) NodeView {
 func viewVersion(v *rota.JobVersion, source bool) JobView {
 	out := JobView{Name: v.Job, Namespace: v.Namespace, Version: v.Version, Hash: v.Hash, Filename: v.Filename, CreatedAt: v.CreatedAt}
 	if source {
-		out.Source = string(v.Source)
+		out.Source, out.Files = string(v.Source), v.Files
 	}
 	return out
 }

@@ -21,7 +21,7 @@ const quickWithin = 160 * time.Second
 
 // measures are all there are, in the order of `rota bench all`.
 func measures() []*measure {
-	return []*measure{machine(), ops(), submit(), drain(), latency(), procs(), failover(), reassign()}
+	return []*measure{machine(), footprint(), ops(), submit(), dispatch(), drain(), latency(), workflow(), backlog(), procs(), failover(), reassign()}
 }
 
 // Commands are the sub-commands of `rota bench`. The version goes into the report.

@@ -50,17 +50,26 @@ type world struct {
 	clients []*api.Client // one for each node first, then the others
 }
 
-// openWorld starts a cluster and waits until it is ready; after an error nothing is
-// left.
-func openWorld(ctx context.Context, s *settings) (*world, error) {
+// cluster describes the three nodes.
+func (s *settings) cluster() (localcluster.Config, error) {
 	cfg, err := localcluster.DefaultConfig()
 	if err != nil {
-		return nil, err
+		return cfg, err
 	}
 	cfg.Port, cfg.Parent, cfg.Prefix = firstPort, s.parent, "rota-bench-"
 	cfg.Args = []string{"--log-level", "error", "--log-store", s.logStore, "--gpu", "none"}
 	if s.slots > 0 {
 		cfg.Args = append(cfg.Args, "--slots", strconv.Itoa(s.slots))
+	}
+	return cfg, nil
+}
+
+// openWorld starts a cluster and waits until it is ready; after an error nothing is
+// left.
+func openWorld(ctx context.Context, s *settings) (*world, error) {
+	cfg, err := s.cluster()
+	if err != nil {
+		return nil, err
 	}
 	c, err := localcluster.Start(ctx, cfg)
 	if err != nil {

@@ -49,6 +49,7 @@ func (c *Cluster) discover(ctx context.Context) error {
 	warned := time.Now()
 	for {
 		s := c.askAround(ctx)
+		c.introduce(ctx, s)
 		mem, err := c.settleDown(ctx, s)
 		if err != nil {
 			return err
@@ -67,6 +68,24 @@ func (c *Cluster) discover(ctx context.Context) error {
 		}
 		wait = min(wait+wait/4, slowestRound)
 	}
+}
+
+// introduce makes this node known to those that wait as it does and have not met it: they
+// may be the ones that have to find it.
+func (c *Cluster) introduce(ctx context.Context, s seen) {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	var all sync.WaitGroup
+	for _, r := range sorted(s.replies) {
+		if r.ClusterID != "" || slices.Contains(r.Known, c.cfg.HTTPAdvertise) {
+			continue
+		}
+		all.Go(func() {
+			_, err := c.peers.Join(ctx, r.HTTP, JoinRequest{Node: c.id, Name: c.cfg.Name, Server: c.cfg.server(), HTTP: c.cfg.HTTPAdvertise})
+			c.log.Trace("told a node of this one", "node", r.Name, "answer", err) // it belongs to no cluster, and says so
+		})
+	}
+	all.Wait()
 }
 
 // settleDown joins or founds, if what was seen allows it. Nil: not yet.
@@ -201,7 +220,7 @@ func (f *founding) found(req AcceptRequest) bool {
 // name.
 func (c *Cluster) askAround(ctx context.Context) seen {
 	s := seen{replies: map[rota.NodeID]ProbeReply{}, strange: map[string]error{}}
-	todo := slices.Clone(c.cfg.Join)
+	todo := append(slices.Clone(c.cfg.Join), c.founder.met()...)
 	asked := map[string]bool{}
 	for len(todo) > 0 && len(asked) < maxKnown {
 		round := todo

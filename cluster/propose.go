@@ -112,7 +112,7 @@ func mayRepeat(cmd rota.Command) bool {
 	switch cmd.Op.(type) {
 	case rota.SubmitRun:
 		return cmd.RequestID != ""
-	case rota.Report, rota.RenewLeases, rota.MarkNode, rota.Due, rota.RaiseFormat:
+	case rota.Report, rota.RenewLeases, rota.MarkNode, rota.Due, rota.RaiseFormat, rota.StoreJob:
 		return true
 	default:
 		return false

@@ -23,7 +23,7 @@ const (
 
 func laneOf(op rota.Op) lane {
 	switch op.(type) {
-	case rota.SubmitRun, rota.AddTasks:
+	case rota.SubmitRun, rota.AddTasks, rota.StoreJob:
 		return laneAdmit
 	default:
 		return laneWork

@@ -47,8 +47,7 @@ func (c *Cluster) RemoveServer(ctx context.Context, word string) (ServerState, e
 	if err != nil {
 		return s, err
 	}
-	ros := c.rosterNow(map[rota.NodeID]int{}, nil)
-	if err := ros.mayRemove(s.ID); err != nil {
+	if err := c.rosterNow(map[rota.NodeID]int{}, nil).mayRemove(s.ID, c.answering(ctx)); err != nil {
 		return s, err
 	}
 	if s.ID == c.id {
@@ -65,8 +64,26 @@ func (c *Cluster) RemoveServer(ctx context.Context, word string) (ServerState, e
 	return s, nil
 }
 
+// answering asks every voter, now: gossip believes in a server that died for some seconds
+// longer.
+func (c *Cluster) answering(ctx context.Context) map[rota.NodeID]bool {
+	answers := map[rota.NodeID]bool{c.id: true}
+	var addrs []string
+	for _, s := range c.Servers() {
+		if s.Voter && s.ID != c.id && s.HTTP != "" {
+			addrs = append(addrs, s.HTTP)
+		}
+	}
+	for _, p := range c.probeAll(ctx, addrs) {
+		if p.err == nil {
+			answers[p.reply.Node] = true
+		}
+	}
+	return answers
+}
+
 // mayRemove says why a server must stay.
-func (r *roster) mayRemove(id rota.NodeID) error {
+func (r *roster) mayRemove(id rota.NodeID, answers map[rota.NodeID]bool) error {
 	refuse := func(format string, args ...any) error {
 		return &rota.Refusal{Kind: rota.KindConflict, Detail: fmt.Sprintf(format, args...)}
 	}
@@ -78,7 +95,7 @@ func (r *roster) mayRemove(id rota.NodeID) error {
 		return nil
 	}
 	left := r.count(r.voting) - 1
-	alive := r.count(func(s raft.Server) bool { return r.voting(s) && s.ID != raft.ServerID(id) && r.alive(s) })
+	alive := r.count(func(s raft.Server) bool { return r.voting(s) && s.ID != raft.ServerID(id) && answers[rota.NodeID(s.ID)] })
 	switch {
 	case left == 0:
 		return refuse("it is the only server that votes: without it there is no cluster")

@@ -81,7 +81,7 @@ func (o *adhoc) fill(task map[string]any) error {
 		}
 	}
 	if o.memory != "" {
-		if _, err := parseSize(o.memory); err != nil {
+		if _, err := rota.ParseSize(o.memory); err != nil {
 			return usage("", "--memory: %s", err)
 		}
 		resources["memory"] = o.memory

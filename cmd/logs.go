@@ -42,7 +42,7 @@ func (a *app) taskLogs() *cobra.Command {
 func (o *logOptions) each() ([]api.LogOptions, error) {
 	base := api.LogOptions{Attempt: o.attempt, Follow: o.follow}
 	if o.tail != "" {
-		n, err := parseSize(o.tail)
+		n, err := rota.ParseSize(o.tail)
 		if err != nil || n <= 0 {
 			return nil, usage("", "--tail %q: want a size in bytes, such as 4096 or 64KiB", o.tail)
 		}

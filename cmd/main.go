@@ -158,9 +158,9 @@ func (a *app) addCommands(root *cobra.Command) {
 			root.AddCommand(c)
 		}
 	}
-	group("work", a.runCommand(), a.runsCommand(), a.taskCommand(), a.logsCommand(), a.eventsCommand(),
+	group("work", a.runCommand(), a.applyCommand(), a.dispatchCommand(), a.jobCommand(), a.runsCommand(), a.taskCommand(), a.logsCommand(), a.eventsCommand(),
 		a.validateCommand(), a.planCommand(), a.fmtCommand())
-	group("cluster", a.devCommand(), a.startCommand(), a.statusCommand(), a.nodeCommand(), a.doctorCommand())
+	group("cluster", a.devCommand(), a.startCommand(), a.statusCommand(), a.nodeCommand(), a.serverCommand(), a.snapshotCommand(), a.doctorCommand())
 	root.SetHelpCommandGroupID("tools")
 	root.SetCompletionCommandGroupID("tools")
 	group("tools", a.versionCommand(), a.benchCommand())

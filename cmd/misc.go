@@ -50,7 +50,7 @@ func (a *app) later(path string) *cobra.Command {
 // laterCommands are the commands of the contract that are not built yet.
 func (a *app) laterCommands() []*cobra.Command {
 	var commands []*cobra.Command
-	for name := range strings.FieldsSeq("apply dispatch job dead approve reject event signal budget cost secret artifact top snapshot server token mcp") {
+	for name := range strings.FieldsSeq("dead approve reject event signal budget cost secret artifact top token mcp") {
 		commands = append(commands, a.later(name))
 	}
 	return commands

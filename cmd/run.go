@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -116,17 +115,7 @@ func (a *app) submit(ctx context.Context, src jobspecs.Source, o runOptions) err
 	if o.wait || o.follow {
 		return a.attend(ctx, client, run, o.waitOptions)
 	}
-	if err := a.show(view{
-		data:  run,
-		names: func() []string { return []string{string(run.ID)} },
-		text:  func(bool) error { _, err := fmt.Fprintln(a.out, run.ID); return err },
-	}); err != nil {
-		return err
-	}
-	if a.err.terminal && a.out.terminal {
-		a.hint("`rota runs wait %s` waits for its end, `rota logs -f %s` shows what it writes", run.ID, run.ID)
-	}
-	return nil
+	return a.showStarted(run)
 }
 
 func (a *app) submission(src jobspecs.Source, o runOptions) (*api.SubmitRequest, error) {
@@ -134,27 +123,16 @@ func (a *app) submission(src jobspecs.Source, o runOptions) (*api.SubmitRequest,
 	if err != nil {
 		return nil, err
 	}
-	labels, err := parsePairs("--label", o.labels)
+	labels, err := labelMap(o.labels)
 	if err != nil {
 		return nil, err
 	}
 	text := string(src.Text)
 	request := &api.SubmitRequest{
-		Namespace: a.flags.namespace, Source: &text, Filename: src.Filename, Files: src.Files, Job: o.job, Variables: values,
+		Namespace: a.flags.namespace, Source: &text, Filename: src.Filename, Files: src.Files, Job: o.job, Variables: values, Labels: labels,
 	}
-	if len(labels) > 0 {
-		request.Labels = map[string]string{}
-		for _, p := range labels {
-			request.Labels[p.Key] = p.Value
-		}
-	}
-	if o.priority != -1 {
-		if o.priority < 0 || o.priority > 100 {
-			return nil, usage("", "--priority %d: want 0 to 100, 100 first", o.priority)
-		}
-		request.Priority = &o.priority
-	}
-	return request, nil
+	request.Priority, err = priorityOf(o.priority)
+	return request, err
 }
 
 // submitFault adds to an uncertain outcome how to ask again without doing it twice.

@@ -166,13 +166,35 @@ func (a *app) writeRun(r *api.RunView, wide bool) error {
 	if _, err := fmt.Fprintln(a.out); err != nil {
 		return err
 	}
-	if err := a.taskTable(r.Tasks).write(a.out, wide); err != nil {
+	tasks, left := mostTelling(r.Tasks, r.TasksTotal, wide)
+	if err := a.taskTable(tasks).write(a.out, wide); err != nil {
 		return err
 	}
-	if r.TasksNextCursor != nil {
-		a.hint("there are more tasks: `rota task list %s --all`", r.ID)
+	if left > 0 {
+		a.hint("%d more tasks are not shown: `rota task list %s --all`, or -o wide", left, r.ID)
 	}
 	return nil
+}
+
+// tableTasks is how many tasks of a run are listed for a person who did not ask
+// for more.
+const tableTasks = 50
+
+// mostTelling picks the tasks to show of a large run: what did not go well or has not
+// ended, in the order of the file, before what is over; left is how many it leaves out.
+func mostTelling(tasks []api.TaskView, total int, wide bool) (shown []api.TaskView, left int) {
+	if wide || len(tasks) <= tableTasks {
+		return tasks, total - len(tasks)
+	}
+	quiet := func(t *api.TaskView) bool { return t.Status == rota.StatusDelivered || t.Status == rota.StatusSkipped }
+	for _, want := range []bool{false, true} {
+		for i := range tasks {
+			if len(shown) < tableTasks && quiet(&tasks[i]) == want {
+				shown = append(shown, tasks[i])
+			}
+		}
+	}
+	return shown, total - len(shown)
 }
 
 func paintless(counts map[string]int) string { return paintCounts(screen{}, counts) }

@@ -23,7 +23,7 @@ const DefaultHTTPPort = 8420
 // StartFlags are the checked flags of rota start.
 type StartFlags struct {
 	Data            string // absolute
-	HasData         bool   // the data directory is there and not empty: Join and BootstrapExpect are ignored
+	HasData         bool   // the data directory belongs to a cluster: Join and BootstrapExpect are ignored
 	Name            string // empty: the host's name
 	Roles           []rota.Role
 	BootstrapExpect int      // 0: not given
@@ -74,7 +74,7 @@ Three servers found a cluster, each on its own machine; on one machine each with
   rota start --data n2 --name n2 --bootstrap-expect 3 --http 127.0.0.1:8430 --join 127.0.0.1:8420
   rota start --data n3 --name n3 --bootstrap-expect 3 --http 127.0.0.1:8440 --join 127.0.0.1:8420
 
-A node whose data directory is not empty goes on where it stopped and ignores both flags.
+A node whose data directory belongs to a cluster goes on where it stopped and ignores both flags.
 SIGINT or SIGTERM is a planned stop: tasks go on for a while, in case the node returns.
 A second signal stops the tasks, too.`,
 		Args: noArguments,
@@ -168,7 +168,8 @@ func (raw *rawStart) check(given func(flag string) bool) (StartFlags, error) {
 	return f, nil
 }
 
-// hasData reports whether a data directory has been used before.
+// hasData reports whether a data directory belongs to a cluster: a start that never came
+// so far leaves nothing that counts.
 func hasData(dir string) (bool, error) {
 	entries, err := os.ReadDir(dir)
 	switch {
@@ -180,8 +181,7 @@ func hasData(dir string) (bool, error) {
 			next: "give this node a directory of its own that it may write: --data DIR", cause: err,
 		}
 	}
-	entries = slices.DeleteFunc(entries, func(e os.DirEntry) bool { return e.Name() == "lost+found" })
-	return len(entries) > 0, nil
+	return slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Name() == "cluster.json" }), nil
 }
 
 // checkBirth demands to know how a node without data comes to its cluster.

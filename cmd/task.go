@@ -15,8 +15,8 @@ import (
 )
 
 func (a *app) taskCommand() *cobra.Command {
-	return family("task", "Tasks of a run: show, logs, explain, cancel, answer",
-		a.taskShow(), a.taskLogs(), a.taskExplain(), a.taskCancel(), a.taskAnswer(), a.later("task retry"))
+	return family("task", "Tasks of a run: list, show, logs, explain, cancel, answer",
+		a.taskList(), a.taskShow(), a.taskLogs(), a.taskExplain(), a.taskCancel(), a.taskAnswer(), a.later("task retry"))
 }
 
 // onTask makes the body of a command about one task.

@@ -134,7 +134,7 @@ func parseGPU(s string) (GPUFlag, error) {
 		if len(parts) != 3 || strings.TrimSpace(parts[0]) == "" {
 			return GPUFlag{}, usage("", "--gpu %q: %s", s, forms)
 		}
-		memory, err := parseSize(strings.TrimSpace(parts[1]))
+		memory, err := rota.ParseSize(strings.TrimSpace(parts[1]))
 		if err != nil || memory <= 0 {
 			return GPUFlag{}, usage("", "--gpu %q: %q is no memory size; %s", s, parts[1], forms)
 		}
@@ -149,41 +149,6 @@ func parseGPU(s string) (GPUFlag, error) {
 		}
 	}
 	return flag, nil
-}
-
-// parseSize reads a size as job files write it: an integer of bytes, or a decimal
-// with KiB, MiB, GiB, TiB, kB, MB or GB. (Source: JOBSPEC.md, section 3.)
-func parseSize(s string) (int64, error) {
-	units := []struct {
-		name  string
-		bytes int64
-	}{
-		{"KiB", 1 << 10},
-		{"MiB", 1 << 20},
-		{"GiB", 1 << 30},
-		{"TiB", 1 << 40},
-		{"kB", 1e3},
-		{"MB", 1e6},
-		{"GB", 1e9},
-		{"TB", 1e12},
-	}
-	number, unit := s, int64(1)
-	for _, u := range units {
-		if n, ok := strings.CutSuffix(s, u.name); ok {
-			number, unit = strings.TrimSpace(n), u.bytes
-			break
-		}
-	}
-	r, ok := decimal(number)
-	if !ok {
-		return 0, fmt.Errorf("%q is no size: want a number with KiB, MiB, GiB or TiB", s)
-	}
-	r.Mul(r, new(big.Rat).SetInt64(unit))
-	n := new(big.Int).Quo(r.Num(), r.Denom())
-	if !n.IsInt64() {
-		return 0, fmt.Errorf("%q is too large", s)
-	}
-	return n.Int64(), nil
 }
 
 // decimal reads a plain decimal number of at most 40 characters.

@@ -141,12 +141,12 @@ func TestNumbersAreReadable(t *testing.T) {
 
 func TestSizesAndDurationsAreThoseOfJobFiles(t *testing.T) {
 	for s, want := range map[string]int64{"1024": 1024, "1KiB": 1024, "1.5GiB": 3 << 29, "80 GiB": 80 << 30, "1kB": 1000, "0.1MB": 100_000} {
-		if got, err := parseSize(s); err != nil || got != want {
+		if got, err := rota.ParseSize(s); err != nil || got != want {
 			t.Errorf("parseSize(%q) = %d, %v; want %d", s, got, err, want)
 		}
 	}
 	for _, s := range []string{"", "GiB", "-1KiB", "1e9GiB", "1/2GiB", "99999999999TiB", "1 000", strings.Repeat("9", 100)} {
-		if got, err := parseSize(s); err == nil {
+		if got, err := rota.ParseSize(s); err == nil {
 			t.Errorf("parseSize(%q) = %d, want an error", s, got)
 		}
 	}

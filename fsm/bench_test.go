@@ -16,7 +16,7 @@ var benchSession = rota.Session{Node: "6ba7b810-9dad-11d1-80b4-00c04fd430c8", Bo
 func benchState(b *testing.B) *State {
 	b.Helper()
 	l := DefaultLimits()
-	l.MaxLiveTasks, l.KeepRunsCount = 1<<30, 1<<30
+	l.MaxLiveTasks, l.KeepRunsCount, l.KeepTasksCount = 1<<30, 1<<30, 1<<30
 	s := NewWith(l)
 	info := rota.NodeInfo{
 		ID: benchSession.Node, Name: "n1", Roles: []rota.Role{rota.RoleWorker}, Drivers: []rota.Driver{rota.DriverNoop},

@@ -70,8 +70,8 @@ func (s *State) taskDue(due timer) {
 func (s *State) retire(r *run) {
 	s.ended.Set(endedItem{namespace: r.Namespace, at: r.FinishedAt, number: r.number})
 	s.timers.Set(s.runTimer(r))
-	s.kept[r.Namespace]++
-	for s.kept[r.Namespace] > s.limits.KeepRunsCount {
+	s.keep(r, 1)
+	for s.kept[r.Namespace].over(&s.limits) {
 		var oldest *run
 		s.ended.Ascend(endedItem{namespace: r.Namespace}, func(it endedItem) bool {
 			oldest = s.runAt(it.number)
@@ -80,6 +80,26 @@ func (s *State) retire(r *run) {
 		s.timers.Delete(s.runTimer(oldest))
 		s.purge(oldest)
 	}
+}
+
+// kept counts the ended runs of a namespace.
+type kept struct{ runs, tasks int }
+
+// over reports whether the oldest must leave.
+func (k kept) over(l *Limits) bool {
+	return k.runs > l.KeepRunsCount || k.tasks > l.KeepTasksCount && k.runs > 1
+}
+
+// keep counts an ended run in, or out with a sign of -1.
+func (s *State) keep(r *run, sign int) {
+	k := s.kept[r.Namespace]
+	k.runs += sign
+	k.tasks += sign * r.Total
+	if k.runs == 0 {
+		delete(s.kept, r.Namespace)
+		return
+	}
+	s.kept[r.Namespace] = k
 }
 
 func (s *State) runTimer(r *run) timer {
@@ -97,9 +117,7 @@ func (s *State) purge(r *run) {
 	s.runs.Delete(runItem{number: r.number})
 	s.runIDs.Delete(runIDItem{id: r.ID})
 	s.ended.Delete(endedItem{namespace: r.Namespace, at: r.FinishedAt, number: r.number})
-	if s.kept[r.Namespace]--; s.kept[r.Namespace] == 0 {
-		delete(s.kept, r.Namespace)
-	}
+	s.keep(r, -1)
 	s.sum = s.sum.sub(r.sum)
 	s.output -= r.output
 	s.unrefVersion(r.Namespace, r.Job, r.Version)

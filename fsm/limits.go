@@ -15,6 +15,7 @@ type Limits struct {
 	KeepRequests    time.Duration // idempotency keys
 	KeepRuns        time.Duration // terminal runs
 	KeepRunsCount   int           // terminal runs of one namespace
+	KeepTasksCount  int           // their tasks; the run that ended last stays
 	KeepNodes       time.Duration // nodes without a session
 	MaxNodes        int
 	MaxLiveTasks    int   // of runs that have not ended
@@ -39,6 +40,7 @@ func DefaultLimits() Limits {
 		KeepRequests:    24 * time.Hour,
 		KeepRuns:        7 * 24 * time.Hour,
 		KeepRunsCount:   100_000,
+		KeepTasksCount:  1_000_000,
 		KeepNodes:       7 * 24 * time.Hour,
 		MaxNodes:        10_000,
 		MaxLiveTasks:    1_000_000,

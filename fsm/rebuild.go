@@ -170,7 +170,7 @@ func (s *State) rebuildRun(r *run) error {
 	if r.Status.Terminal() {
 		s.ended.Set(endedItem{namespace: r.Namespace, at: r.FinishedAt, number: r.number})
 		s.timers.Set(s.runTimer(r))
-		s.kept[r.Namespace]++
+		s.keep(r, 1)
 	} else {
 		s.live += r.Total
 	}

@@ -17,7 +17,7 @@ var ErrHalt = errors.New("this replica cannot apply the entry and must stop")
 type State struct {
 	tables
 	limits Limits
-	kept   map[string]int // derived: ended runs by namespace; only looked up
+	kept   map[string]kept // derived: what ended, by namespace; only looked up
 	w      work
 }
 
@@ -26,7 +26,7 @@ func New() *State { return NewWith(DefaultLimits()) }
 
 // NewWith makes the empty state with other limits, for tests.
 func NewWith(l Limits) *State {
-	return &State{tables: newTables(), limits: l, kept: map[string]int{}, w: work{step: 1}}
+	return &State{tables: newTables(), limits: l, kept: map[string]kept{}, w: work{step: 1}}
 }
 
 // CanApply reports why an entry must not be applied by this binary in this state:

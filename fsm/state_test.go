@@ -125,7 +125,8 @@ func TestNewerFormatHaltsAndSkipsNothing(t *testing.T) {
 	if err := s.Snapshot().Encode(&buf); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Restore(&buf); !errors.Is(err, ErrHalt) {
+	l.MaxFormat = 1
+	if _, err := RestoreWith(&buf, l); !errors.Is(err, ErrHalt) {
 		t.Errorf("a binary of format 1 restores a state of format 2: %v", err)
 	}
 }

@@ -181,6 +181,9 @@ func (st *story) step(t *testing.T, d *datadriven.TestData) string {
 		if d.HasArg("keep-runs") {
 			st.limits.KeepRunsCount = number("keep-runs", 0)
 		}
+		if d.HasArg("keep-tasks") {
+			st.limits.KeepTasksCount = number("keep-tasks", 0)
+		}
 		if d.HasArg("live") {
 			st.limits.MaxLiveTasks = number("live", 0)
 		}

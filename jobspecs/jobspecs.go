@@ -47,7 +47,7 @@ type File struct {
 	variables map[string]*variable
 	locals    map[string]*local
 	jobs      []*job
-	event     cty.Value // what the run was started with
+	event     cty.Value                     // what the run was started with
 	unknown   map[rota.OutputType]cty.Value // tasks before they ran, by what they put out
 }
 

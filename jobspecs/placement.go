@@ -123,7 +123,7 @@ func (b *specBuilder) constraintValues(a *attr, c *rota.Constraint) bool {
 	}
 	if c.Attribute == "node.memory" || c.Attribute == "gpu.memory" {
 		for i, text := range texts {
-			n, err := parseSize(text)
+			n, err := rota.ParseSize(text)
 			if err != nil {
 				b.bad(elementRange(a.expr, i), fmt.Sprintf("%q cannot be compared", c.Attribute), capital(err.Error())+".")
 				return false

@@ -9,6 +9,8 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/convert"
+
+	"github.com/rota-sched/rota"
 )
 
 // reader evaluates the attributes of one instance of a task. What is null counts
@@ -122,7 +124,7 @@ func (r *reader) milli(a *attr) (int64, got) {
 	if g != gotValue {
 		return 0, g
 	}
-	n, err := decimal(numberText(v), 1000)
+	n, err := rota.ScaleDecimal(numberText(v), 1000)
 	if err != nil {
 		r.bad(a.expr.Range(), fmt.Sprintf("%q is out of range", a.name), fmt.Sprintf("It is %s: %v.", shorten(numberText(v)), err))
 		return 0, gotError
@@ -160,7 +162,7 @@ func (r *reader) duration(a *attr) (time.Duration, got) {
 }
 
 func (r *reader) size(a *attr) (int64, got) {
-	return parsed(r, a, parseSize)
+	return parsed(r, a, rota.ParseSize)
 }
 
 // word reads one of several words; some belong to the language but come later.

@@ -58,7 +58,7 @@ func (s leaderSide) ExplainNode(ctx context.Context, node rota.NodeID) (*api.Exp
 }
 
 func nodeLines(e scheduler.NodeExplanation) []string {
-	lines := []string{fmt.Sprintf("%d tasks are queued: it could take %d of them now, has no room for %d, could never run %d", e.Queued, e.Fit, e.Later, e.Never)}
+	lines := []string{fmt.Sprintf("queued: %d; it could take %d of them now, has no room for %d, could never run %d", e.Queued, e.Fit, e.Later, e.Never)}
 	for _, w := range e.Why {
 		lines = append(lines, fmt.Sprintf("%s keeps %d off it", w.Code, w.Tasks))
 	}

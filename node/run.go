@@ -69,7 +69,7 @@ func (n *Node) runAgent(ctx, parts context.Context) error {
 func (n *Node) leave(ctx, parts context.Context, r *runner) {
 	limit, cancel := context.WithTimeout(parts, stopWithin)
 	defer cancel()
-	if n.agent != nil && ctx.Err() != nil {
+	if n.agent != nil && ctx.Err() != nil && n.started() {
 		hurried := false
 		select {
 		case <-n.hurry:
@@ -90,6 +90,16 @@ func (n *Node) leave(ctx, parts context.Context, r *runner) {
 	}
 	if err := n.cluster.Leave(limit); err != nil {
 		n.log.Debug("not all of the goodbye was said", "reason", err)
+	}
+}
+
+// started reports whether the node takes part in a cluster.
+func (n *Node) started() bool {
+	select {
+	case <-n.cluster.Started():
+		return true
+	default:
+		return false
 	}
 }
 

@@ -37,6 +37,7 @@ type Trial struct {
 func (s *Scheduler) Trial() *Trial {
 	s.settle()
 	t := &Trial{nodes: New(s.cfg), alike: map[string]int{}}
+	t.nodes.Learn(s.outlook.known)
 	for _, h := range s.hosts {
 		n := *h.node
 		n.Held = h.held

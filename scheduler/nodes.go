@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/rota-sched/rota"
@@ -13,12 +14,9 @@ type host struct {
 	node     *rota.Node
 	held     rota.Held // of the record, and of the proposals
 	proposed []*proposal
-	// version counts what changes a class's opinion of the node; shape is the
-	// version at which what Eligible looks at may last have changed.
-	version uint64
-	shape   uint64
-	dirty   bool // record or proposals changed since held was computed
-	// session and wasUsable are what they were when version was last raised.
+	dirty    bool   // record or proposals changed since held was computed
+	kind     uint64 // see rooms.kind
+	// session and wasUsable are what they were when the node was last touched.
 	session   rota.Session
 	wasUsable bool
 	// disputed are the tasks that the state machine refused here although they fit
@@ -44,20 +42,67 @@ func (h *host) precedes(o *host) bool {
 	return h.node.ID < o.node.ID
 }
 
-// hostOf finds or makes the place of a node.
-func (s *Scheduler) hostOf(n *rota.Node) *host {
-	h, ok := s.byID[n.ID]
-	if !ok {
+// hostOf finds the place of a node, or makes it.
+func (s *Scheduler) hostOf(n *rota.Node) (h *host, known bool) {
+	h, known = s.byID[n.ID]
+	if !known {
 		h = &host{node: n, index: len(s.hosts)}
 		s.byID[n.ID] = h
 		s.hosts = append(s.hosts, h)
+		s.views = append(s.views, view{})
+		s.arrange(h)
 	}
-	return h
+	return h, known
+}
+
+// arrange keeps the places of the nodes in the order of their names.
+func (s *Scheduler) arrange(h *host) {
+	at, _ := slices.BinarySearchFunc(s.byName, h, func(a, b *host) int {
+		if a.precedes(b) {
+			return -1
+		}
+		return 1
+	})
+	s.byName = slices.Insert(s.byName, at, h)
+	s.order = append(s.order, 0)
+	for i := at; i < len(s.byName); i++ {
+		s.order[s.byName[i].index] = int32(i)
+	}
+}
+
+// rename moves a node that has another name than before: all orders change.
+func (s *Scheduler) rename(h *host, n *rota.Node) {
+	if h.node.Name == n.Name {
+		return
+	}
+	h.node = n
+	s.byName = s.byName[:0]
+	for _, o := range s.hosts {
+		s.byName = append(s.byName, o)
+	}
+	slices.SortFunc(s.byName, func(a, b *host) int {
+		if a.precedes(b) {
+			return -1
+		}
+		return 1
+	})
+	for i, o := range s.byName {
+		s.order[o.index] = int32(i)
+	}
+	for _, c := range s.inOrder {
+		c.ranks.forget(s)
+	}
 }
 
 // observeNode takes in a node's record.
 func (s *Scheduler) observeNode(n *rota.Node) {
-	h := s.hostOf(n)
+	h, known := s.hostOf(n)
+	if known {
+		s.observeFleet(h.node, n)
+		s.rename(h, n)
+	} else {
+		s.observeFleet(nil, n)
+	}
 	h.node = n
 	s.soil(h)
 	for _, x := range h.disputed {
@@ -94,22 +139,46 @@ func (s *Scheduler) settle() {
 		s.touch(h, held)
 	}
 	s.dirty = s.dirty[:0]
+	if s.rooms.last >= lastRoom {
+		s.renumber()
+	}
+	s.adapt()
 }
 
 // touch notes that a node is different now, and wakes what it may have room for.
 func (s *Scheduler) touch(h *host, held rota.Held) {
 	usable := h.node.Ready()
-	reshaped := h.version == 0 || h.session != h.node.Session
+	v := &s.views[h.index]
+	reshaped := v.shape == 0 || h.session != h.node.Session
 	gained := usable && (reshaped || !h.wasUsable || frees(&h.node.Capacity, &h.held, &held))
-	h.version++
-	if reshaped {
-		h.shape = h.version
-	}
 	h.held, h.session, h.wasUsable = held, h.node.Session, usable
-	s.touches[s.touched%uint64(len(s.touches))] = h
+	if reshaped {
+		s.lastShape++
+		v.shape = s.lastShape
+		h.kind = s.rooms.kind(&h.node.Capacity)
+	}
+	v.room = closed
+	if usable && held.Slots < h.node.Capacity.Slots {
+		v.room = s.rooms.number(h)
+	}
+	s.touches[s.touched%uint64(len(s.touches))] = int32(h.index)
 	s.touched++
 	if gained {
 		s.wake(h)
+	}
+}
+
+// renumber begins the numbers of rooms anew, once in four thousand million rooms.
+func (s *Scheduler) renumber() {
+	s.rooms = rooms{}
+	for i, h := range s.hosts {
+		h.kind = s.rooms.kind(&h.node.Capacity)
+		if s.views[i].room != closed {
+			s.views[i].room = s.rooms.number(h)
+		}
+	}
+	for _, c := range s.inOrder {
+		c.ranks.forget(s)
 	}
 }
 
@@ -117,7 +186,7 @@ func (s *Scheduler) touch(h *host, held rota.Held) {
 func (s *Scheduler) wake(h *host) {
 	for i := 0; i < len(s.parked); {
 		c := s.parked[i]
-		if !c.ranks.rate(s, c, h) {
+		if !c.ranks.look(s, c, h) {
 			i++
 			continue
 		}

@@ -20,7 +20,7 @@ func (s *Scheduler) Plan(now rota.Instant, limit int) []rota.NewPlacement {
 			s.park(c)
 			continue
 		}
-		if p, ok := s.place(c, c.ranks.best[0]); ok {
+		if p, ok := s.place(c, s.hosts[c.ranks.best[0].host]); ok {
 			placements = append(placements, p)
 		}
 	}
@@ -28,11 +28,11 @@ func (s *Scheduler) Plan(now rota.Instant, limit int) []rota.NewPlacement {
 }
 
 // place proposes the head of a class for its best candidate.
-func (s *Scheduler) place(c *class, k *candidate) (rota.NewPlacement, bool) {
-	h, x := k.host, c.queue[0]
-	grants := k.grants(x.task.Spec.Resources.GPU)
+func (s *Scheduler) place(c *class, h *host) (rota.NewPlacement, bool) {
+	x := c.queue[0]
+	grants := c.ranks.grants(h, x.task.Spec.Resources.GPU)
 	if rota.Fits(h.node, h.held, x.task.Spec, grants) != rota.MisfitNone {
-		c.ranks.best.remove(k.at) // the state machine would say the same
+		c.ranks.remove(s, 0) // the state machine would say the same
 		return rota.NewPlacement{}, false
 	}
 	p := &proposal{

@@ -7,8 +7,9 @@ import (
 )
 
 // Policy says how good it is to give demands to a node that has the room for
-// them. The highest score wins, equal scores go to the lower node name. A score
-// depends on the arguments alone.
+// them. The highest score wins, equal scores go to the lower node name; scores count
+// up to 2^31-1 either way. A score depends on the node's cpu, memory, disk and
+// devices, on what is held of them, and on the demand: on nothing else.
 type Policy interface {
 	// Rate scores the node as it would be afterwards. devices are the indexes of
 	// the devices that may be given: for whole devices the Count of them that would

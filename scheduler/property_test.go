@@ -2,6 +2,7 @@ package scheduler_test
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -22,6 +23,7 @@ type factory struct {
 	sched *scheduler.Scheduler
 	at    rota.Instant
 	runs  int
+	known []rota.Shape // what the scheduler has learned of the work
 	// flight are the placements proposed and not applied yet.
 	flight []flight
 }
@@ -182,12 +184,33 @@ func (f *factory) land() {
 	}
 }
 
+// learn makes other work typical.
+func (f *factory) learn() {
+	shapes := map[string]rota.Shape{}
+	for range rapid.IntRange(1, 5).Draw(f.t, "shapes") {
+		s := rota.Shape{
+			CPUMilli: int64(rapid.IntRange(0, 6).Draw(f.t, "cpu")) * 250, MemoryBytes: 1 << 28,
+			GPU:   rapid.SampledFrom(drawDemands).Draw(f.t, "gpu"),
+			Count: int64(rapid.IntRange(1, 2000).Draw(f.t, "count")) * rota.ArrivalUnit,
+		}
+		shapes[fmt.Sprint(s.CPUMilli, s.GPU)] = s
+	}
+	f.known = slices.SortedFunc(maps.Values(shapes), func(a, b rota.Shape) int { return a.Compare(&b) })
+	f.sched.Learn(f.known)
+}
+
+// rebuilt is a scheduler built from a snapshot.
+func (f *factory) rebuilt() *scheduler.Scheduler {
+	s := scheduler.New(scheduler.Config{})
+	s.Learn(f.known)
+	s.Load(f.state.Snapshot())
+	return s
+}
+
 // checkRebuilt: a scheduler built from a snapshot decides like the one that saw
 // every change.
 func (f *factory) checkRebuilt(limit int) {
-	fresh, twin := scheduler.New(scheduler.Config{}), scheduler.New(scheduler.Config{})
-	fresh.Load(f.state.Snapshot())
-	twin.Load(f.state.Snapshot())
+	fresh, twin := f.rebuilt(), f.rebuilt()
 	a, b := fresh.Plan(f.at, limit), twin.Plan(f.at, limit)
 	if !reflect.DeepEqual(a, b) {
 		f.t.Fatalf("two schedulers of one snapshot differ:\n%v\n%v", a, b)
@@ -224,19 +247,18 @@ func (f *factory) checkNaive(limit int) {
 		c := *n
 		nodes = append(nodes, &c)
 	}
+	policy := scheduler.Adapted(scheduler.DefaultWeights(), f.known, scheduler.MachinesOf(sn.Nodes()))
 	var want []rota.NewPlacement
 	for _, t := range queue {
 		if len(want) == limit {
 			break
 		}
-		if n, grants := naiveBest(nodes, t.Spec); n != nil {
+		if n, grants := naiveBest(policy, nodes, t.Spec); n != nil {
 			want = append(want, rota.NewPlacement{Task: t.ID, Session: n.Session, GPUs: grants})
 			n.Held = n.Held.Add(&n.Capacity, rota.Hold{Resources: t.Spec.Resources, GPUs: grants})
 		}
 	}
-	fresh := scheduler.New(scheduler.Config{})
-	fresh.Load(sn)
-	got := fresh.Plan(f.at, limit)
+	got := f.rebuilt().Plan(f.at, limit)
 	if len(got) != len(want) {
 		f.t.Fatalf("planned %v, the plainest program %v", got, want)
 	}
@@ -247,7 +269,7 @@ func (f *factory) checkNaive(limit int) {
 	}
 }
 
-func naiveBest(nodes []*rota.Node, spec *rota.TaskSpec) (*rota.Node, []rota.GPUGrant) {
+func naiveBest(policy scheduler.Policy, nodes []*rota.Node, spec *rota.TaskSpec) (*rota.Node, []rota.GPUGrant) {
 	var best *rota.Node
 	var bestScore int64
 	var bestGrants []rota.GPUGrant
@@ -265,7 +287,7 @@ func naiveBest(nodes []*rota.Node, spec *rota.TaskSpec) (*rota.Node, []rota.GPUG
 		if d.Count > 0 && d.ShareMilli == 0 {
 			free = free[:d.Count]
 		}
-		score, device := scheduler.BestFit{}.Rate(n, &n.Held, &spec.Resources, free)
+		score, device := policy.Rate(n, &n.Held, &spec.Resources, free)
 		if d.ShareMilli > 0 {
 			free = []int{device}
 		}
@@ -325,7 +347,7 @@ func TestNothingIsPlacedTwiceOrOverItsRoom(t *testing.T) {
 		f.register()
 		for range rapid.IntRange(1, 40).Draw(t, "steps") {
 			f.at = f.at.Add(time.Duration(rapid.IntRange(0, 30).Draw(t, "seconds")) * time.Second)
-			switch rapid.IntRange(0, 11).Draw(t, "step") {
+			switch rapid.IntRange(0, 12).Draw(t, "step") {
 			case 0:
 				f.register()
 			case 1, 2:
@@ -338,6 +360,8 @@ func TestNothingIsPlacedTwiceOrOverItsRoom(t *testing.T) {
 				f.report()
 			case 11:
 				f.disturb()
+			case 12:
+				f.learn()
 			}
 			f.checkRoom()
 		}

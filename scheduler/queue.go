@@ -187,6 +187,7 @@ func (s *Scheduler) forget() {
 	slices.SortFunc(idle, func(a, b *class) int { return cmp.Compare(a.uses, b.uses) })
 	for _, c := range idle[:len(idle)-maxIdleClasses/2] {
 		delete(s.classes, c.name)
+		c.ranks.forget(s)
 		c.forgotten = true
 		s.idle--
 	}

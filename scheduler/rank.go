@@ -6,91 +6,118 @@ import "github.com/rota-sched/rota"
 // first, which have the room now. It follows the nodes lazily: before a decision
 // it looks again at those that changed since its last one.
 type ranking struct {
-	all  []*candidate // by the index of the host; nil: never looked at
-	best heap[*candidate]
-	seen uint64 // of Scheduler.touched
+	all     []candidate // by the index of the host
+	best    []ranked    // a heap
+	seen    uint64      // of Scheduler.touched
+	memo    memo
+	devices map[uint64][]int // by host.kind: those that match the demand
 }
 
 // candidate is one node in the eyes of one class.
 type candidate struct {
-	host    *host
-	at      int // in best; outside: no room
-	version uint64
-	shape   uint64
-	misfit  rota.Misfit // of Eligible, for the shape
-	devices []int       // that match the demand, for the shape
-	score   int64
-	device  int // for a share of a device: which
+	view   view  // of the node when it was last looked at
+	at     int32 // in best; outside: no room
+	device int16 // for a share of a device: which
+	misfit rota.Misfit
 }
 
-func (k *candidate) moved(to int) { k.at = to }
-
-func (k *candidate) before(o *candidate) bool {
-	if k.score != o.score {
-		return k.score > o.score
-	}
-	return k.host.precedes(o.host)
+// ranked is a candidate with room.
+type ranked struct {
+	score int32
+	host  int32 // its index
 }
 
 // follow looks again at all nodes that changed.
 func (r *ranking) follow(s *Scheduler, c *class) {
+	r.grow(s)
 	missed := s.touched - r.seen
-	if missed > uint64(len(s.touches)) || missed > uint64(len(s.hosts)) {
-		for _, h := range s.hosts {
-			r.rate(s, c, h)
+	if missed > uint64(len(s.touches)) || missed > 2*uint64(len(s.hosts)) {
+		for i := range s.views {
+			if r.all[i].view != s.views[i] {
+				r.rate(s, c, int32(i))
+			}
 		}
 	} else {
-		for i := r.seen; i < s.touched; i++ {
-			r.rate(s, c, s.touches[i%uint64(len(s.touches))])
+		for n := r.seen; n < s.touched; n++ {
+			i := s.touches[n%uint64(len(s.touches))]
+			if r.all[i].view != s.views[i] {
+				r.rate(s, c, i)
+			}
 		}
 	}
 	r.seen = s.touched
 }
 
-// rate looks at one node, files it where it belongs and reports whether it has
-// the room.
-func (r *ranking) rate(s *Scheduler, c *class, h *host) bool {
-	for len(r.all) <= h.index {
-		r.all = append(r.all, nil)
-	}
-	k := r.all[h.index]
-	if k == nil {
-		k = &candidate{host: h, at: outside}
-		r.all[h.index] = k
-	}
-	if k.version == h.version {
-		return k.at != outside
-	}
-	if k.shape != h.shape {
-		k.shape = h.shape
-		k.misfit = rota.Eligible(h.node, c.spec)
-		k.devices = matching(h.node, c.spec.Resources.GPU)
-	}
-	k.version = h.version
-	fits := k.misfit == rota.MisfitNone && rota.HasRoom(h.node, h.held, &c.spec.Resources) == rota.MisfitNone
-	if fits {
-		fits = k.choose(s, c)
-	}
-	switch {
-	case !fits && k.at != outside:
-		r.best.remove(k.at)
-	case !fits:
-	case k.at == outside:
-		r.best.push(k)
-	default:
-		r.best.fix(k.at)
-	}
-	return fits
+// forget makes the class look at all nodes anew.
+func (r *ranking) forget(s *Scheduler) {
+	r.memo.drop(s)
+	*r = ranking{}
 }
 
-// choose scores the node and picks the device for a share; false if the devices
-// have no room.
-func (k *candidate) choose(s *Scheduler, c *class) bool {
-	d := c.spec.Resources.GPU
+// grow makes place for nodes that are new.
+func (r *ranking) grow(s *Scheduler) {
+	for len(r.all) < len(s.hosts) {
+		r.all = append(r.all, candidate{at: outside})
+	}
+}
+
+// rate looks at one node and files it where it belongs.
+func (r *ranking) rate(s *Scheduler, c *class, i int32) {
+	k, v := &r.all[i], s.views[i]
+	if k.view.shape != v.shape {
+		k.misfit = rota.Eligible(s.hosts[i].node, c.spec)
+	}
+	k.view = v
+	o := opinion{}
+	if v.room != closed && k.misfit == rota.MisfitNone {
+		o = r.opinion(s, c, i, v.room)
+	}
+	k.device = o.device
+	switch {
+	case !o.fits && k.at != outside:
+		r.remove(s, k.at)
+	case !o.fits:
+	case k.at == outside:
+		r.best = append(r.best, ranked{})
+		r.up(s, len(r.best)-1, ranked{o.score, i})
+	case r.best[k.at].score != o.score:
+		r.fix(s, int(k.at), ranked{o.score, i})
+	}
+}
+
+// look brings what the class thinks of one node up to date and reports whether it
+// has the room.
+func (r *ranking) look(s *Scheduler, c *class, h *host) bool {
+	r.grow(s)
+	if r.all[h.index].view != s.views[h.index] {
+		r.rate(s, c, int32(h.index))
+	}
+	return r.all[h.index].at != outside
+}
+
+// opinion is what the class thinks of the room on the node: remembered, if it has
+// seen such room before.
+func (r *ranking) opinion(s *Scheduler, c *class, i int32, room uint32) opinion {
+	if o, known := r.memo.find(room); known {
+		return o
+	}
+	o := r.form(s, c, s.hosts[i])
+	r.memo.keep(s, room, o)
+	return o
+}
+
+// form asks the policy: for whole devices about the first that are free, for a
+// share about all that have the room.
+func (r *ranking) form(s *Scheduler, c *class, h *host) opinion {
+	res := &c.spec.Resources
+	if rota.HasRoom(h.node, h.held, res) != rota.MisfitNone {
+		return opinion{}
+	}
+	d := res.GPU
 	s.devices = s.devices[:0]
 	if d.Count > 0 {
-		for _, i := range k.devices {
-			if k.host.held.FreeMilli(i) < d.MilliEach() {
+		for _, i := range r.matching(h, d) {
+			if h.held.FreeMilli(i) < d.MilliEach() {
 				continue
 			}
 			s.devices = append(s.devices, i)
@@ -99,26 +126,39 @@ func (k *candidate) choose(s *Scheduler, c *class) bool {
 			}
 		}
 		if len(s.devices) < d.Count {
-			return false
+			return opinion{}
 		}
 	}
-	k.score, k.device = s.cfg.Policy.Rate(k.host.node, &k.host.held, &c.spec.Resources, s.devices)
-	return true
+	score, device := s.policy.Rate(h.node, &h.held, res, s.devices)
+	return opinion{fits: true, score: int32(min(max(score, -maxScore), maxScore)), device: int16(device)}
+}
+
+// matching lists the devices of the node that are of the kind asked for.
+func (r *ranking) matching(h *host, d rota.GPUDemand) []int {
+	devices, known := r.devices[h.kind]
+	if !known {
+		if r.devices == nil || len(r.devices) >= maxKinds {
+			r.devices = map[uint64][]int{}
+		}
+		devices = matching(h.node, d)
+		r.devices[h.kind] = devices
+	}
+	return devices
 }
 
 // grants are the exact devices: the policy's choice for a share, the free ones of
 // the lowest indexes for whole devices.
-func (k *candidate) grants(d rota.GPUDemand) []rota.GPUGrant {
+func (r *ranking) grants(h *host, d rota.GPUDemand) []rota.GPUGrant {
 	if d.Count == 0 {
 		return nil
 	}
-	gpus := k.host.node.Capacity.GPUs
+	gpus := h.node.Capacity.GPUs
 	if d.ShareMilli > 0 {
-		return []rota.GPUGrant{{ID: gpus[k.device].ID, Milli: d.ShareMilli}}
+		return []rota.GPUGrant{{ID: gpus[r.all[h.index].device].ID, Milli: d.ShareMilli}}
 	}
 	grants := make([]rota.GPUGrant, 0, d.Count)
-	for _, i := range k.devices {
-		if len(grants) < d.Count && k.host.held.FreeMilli(i) >= rota.WholeGPU {
+	for _, i := range r.matching(h, d) {
+		if len(grants) < d.Count && h.held.FreeMilli(i) >= rota.WholeGPU {
 			grants = append(grants, rota.GPUGrant{ID: gpus[i].ID, Milli: rota.WholeGPU})
 		}
 	}

@@ -12,8 +12,11 @@ type Config struct {
 	// SecondsPerLevel is how many seconds of waiting one level of priority is
 	// worth. Zero means 60. (Source: DESIGN.md, section 6, "Order".)
 	SecondsPerLevel int64
-	// Policy chooses among the nodes with room. Nil means BestFit.
+	// Policy chooses among the nodes with room. Nil means LeastWaste, by Weights and
+	// by what arrives.
 	Policy Policy
+	// Weights are the settings of LeastWaste; zero means DefaultWeights.
+	Weights Weights
 }
 
 // DefaultSecondsPerLevel is what a level of priority is worth unless said
@@ -30,13 +33,25 @@ type State interface {
 type Scheduler struct {
 	cfg      Config
 	perLevel int64 // nanoseconds
+	policy   Policy
+	outlook  outlook
 
 	hosts []*host // by host.index
 	byID  map[rota.NodeID]*host
 	dirty []*host
 	// touches are the nodes that changed last, the newest at touched-1, as a ring.
-	touches [1024]*host
+	touches [4096]int32 // their indexes
 	touched uint64
+	views   []view // by the index of the host
+	// lastShape is the newest number of a view's shape.
+	lastShape uint32
+	// byName are the hosts in the order of their names, order their places in it by
+	// index.
+	byName []*host
+	order  []int32
+	rooms  rooms
+	// opinions counts the entries of all memos.
+	opinions int
 
 	classes map[string]*class
 	inOrder []*class // all of classes, as they were made
@@ -59,11 +74,16 @@ func New(cfg Config) *Scheduler {
 	if cfg.SecondsPerLevel == 0 {
 		cfg.SecondsPerLevel = DefaultSecondsPerLevel
 	}
-	if cfg.Policy == nil {
-		cfg.Policy = BestFit{}
+	if cfg.Weights == (Weights{}) {
+		cfg.Weights = DefaultWeights()
+	}
+	policy := cfg.Policy
+	if policy == nil {
+		policy = NewLeastWaste(cfg.Weights, nil, nil)
 	}
 	return &Scheduler{
 		cfg:      cfg,
+		policy:   policy,
 		perLevel: cfg.SecondsPerLevel * 1_000_000_000,
 		byID:     map[rota.NodeID]*host{},
 		classes:  map[string]*class{},

@@ -65,6 +65,7 @@ func (d *Driver) Name() rota.Driver { return rota.DriverExec }
 type meta struct {
 	Dir    string          `json:"dir"`
 	Output rota.OutputType `json:"output,omitempty"`
+	Limit  time.Duration   `json:"limit_ns,omitempty"` // timeouts { start_to_close }
 }
 
 // Start implements agent.Driver.
@@ -115,7 +116,7 @@ func (d *Driver) Adopt(ctx context.Context, t agent.Task, sink agent.Sink) (agen
 
 // prepare makes the attempt's directories and says what the keeper is to start.
 func (d *Driver) prepare(t *agent.Task) (keeper.SpawnRequest, error) {
-	m, err := json.Marshal(meta{Dir: t.Dir, Output: t.Spec.Output})
+	m, err := json.Marshal(meta{Dir: t.Dir, Output: t.Spec.Output, Limit: t.Spec.Timeouts.StartToClose})
 	if err != nil {
 		return keeper.SpawnRequest{}, fmt.Errorf("prepare attempt %s: %w", t.Task, err)
 	}
@@ -136,7 +137,7 @@ func (d *Driver) handle(c *keeper.Client, t *agent.Task, sink agent.Sink) *handl
 	d.hold(t.Dir)
 	h := &handle{d: d, c: c, sink: sink, ref: keeper.Ref{Task: t.Task, Fence: t.Fence}, meta: meta{Dir: t.Dir}, timeout: rota.CauseCancelled}
 	if t.Spec != nil {
-		h.meta.Output = t.Spec.Output
+		h.meta.Output, h.meta.Limit = t.Spec.Output, t.Spec.Timeouts.StartToClose
 	}
 	return h
 }

@@ -37,6 +37,9 @@ func outcome(a *keeper.Attempt, m *meta, asked rota.Cause) rota.Outcome {
 		if c, err := rota.ParseCause(a.Reason); err == nil {
 			o.Cause = c
 		}
+		if o.Cause == rota.CauseTimeoutRun && m.Limit > 0 {
+			o.Message = fmt.Sprintf("it ran for longer than timeouts { start_to_close = %q } allows: raise the limit, or give the task less to do (%s)", m.Limit, o.Message)
+		}
 	case a.Why != "":
 		o.Cause, o.Message = rota.CauseNodeLost, "ended by its node: "+sessionEnd(a.Why)
 	case a.Exit.OOM:
@@ -49,8 +52,20 @@ func outcome(a *keeper.Attempt, m *meta, asked rota.Cause) rota.Outcome {
 	if usageErr != nil && o.Message == "" {
 		o.Message = usageErr.Error() + ": it was not counted"
 	}
-	o.Message = clip(o.Message)
+	o.Message = clip(withDropped(o.Message, o.DroppedBytes))
 	return o
+}
+
+// withDropped adds to a message that the log is not whole.
+func withDropped(message string, n int64) string {
+	if n == 0 {
+		return message
+	}
+	words := fmt.Sprintf("%d bytes of what it wrote were dropped, beyond the bound of its log", n)
+	if message == "" {
+		return words
+	}
+	return message + " (" + words + ")"
 }
 
 func stoppedMessage(a *keeper.Attempt) string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -96,7 +97,7 @@ func (w *world) agree(t *testing.T, phase string) map[rota.RunID]*api.RunView {
 }
 
 // count holds what the clients were told against what is there.
-func (l *load) count(t *testing.T, tl *tail, there map[rota.RunID]*api.RunView) (acknowledged int) {
+func (l *load) count(t *testing.T, tl *tail, there map[rota.RunID]*api.RunView, mayFail bool) (acknowledged int) {
 	t.Helper()
 	byKey := map[string]rota.RunID{}
 	for id, r := range there {
@@ -105,32 +106,42 @@ func (l *load) count(t *testing.T, tl *tail, there map[rota.RunID]*api.RunView) 
 		}
 		byKey[r.Labels["key"]] = id
 	}
+	wrong := map[string][]string{}
 	for _, d := range l.deeds {
 		id, exists := byKey[d.key]
 		switch {
 		case d.id == "" && exists && !d.doubt:
-			t.Errorf("key %s was refused for certain and is run %s", d.key, id)
+			wrong["refused for certain, and there"] = append(wrong["refused for certain, and there"], fmt.Sprintf("run %s of key %s", id, d.key))
 		case d.id == "":
 		case !exists || id != d.id:
-			t.Errorf("LOST: run %s of key %s was acknowledged; there is %q", d.id, d.key, id)
+			wrong["LOST: acknowledged, and not there"] = append(wrong["LOST: acknowledged, and not there"], fmt.Sprintf("run %s of key %s, there is %q", d.id, d.key, id))
 		default:
 			acknowledged++
-			l.outcome(t, d, there[id])
+			if why := d.badEnd(there[id]); why != "" {
+				wrong["ended badly"] = append(wrong["ended badly"], why)
+			}
 		}
+	}
+	if mayFail {
+		l.w.note("%d tasks failed for good", len(wrong["ended badly"]))
+		delete(wrong, "ended badly")
+	}
+	for what, which := range wrong {
+		t.Errorf("%s: %d, such as %s", what, len(which), strings.Join(which[:min(3, len(which))], "; "))
 	}
 	l.deliveries(t, tl, there)
 	return acknowledged
 }
 
-// outcome says whether a run ended as it had to.
-func (l *load) outcome(t *testing.T, d *deed, r *api.RunView) {
-	t.Helper()
+// badEnd says how a run ended if not as it had to.
+func (d *deed) badEnd(r *api.RunView) string {
 	switch {
 	case r.Status == rota.RunSucceeded && r.TaskCounts["delivered"] == r.TasksTotal:
+		return ""
 	case r.Status == rota.RunCancelled && d.cancelled:
-	default:
-		t.Errorf("run %s of key %s ended as %s, tasks %v", r.ID, d.key, r.Status, r.TaskCounts)
+		return ""
 	}
+	return fmt.Sprintf("run %s of key %s: %s, tasks %v", r.ID, d.key, r.Status, r.TaskCounts)
 }
 
 // deliveries demands one delivery for each run that succeeded, as an observer saw

@@ -17,6 +17,8 @@ type fault struct {
 	// overlap: it breaks an assumption of the promise, so two attempts may run at
 	// once; they are counted and not held against it.
 	overlap bool
+	// mayFail: tasks may fail for good; they are counted.
+	mayFail bool
 	// deaf: nobody can be asked for the events that were kept.
 	deaf bool
 }
@@ -59,7 +61,7 @@ func (w *world) judge(t *testing.T, tl *tail, l *load, f fault, r row) {
 	if f.deaf {
 		tl = nil
 	}
-	r.acknowledged = l.count(t, tl, there)
+	r.acknowledged = l.count(t, tl, there, f.mayFail)
 	r.digests = w.digests(t, w.nodes...)
 	r.history = l.legal(t)
 	found := overlaps(w.lines())
@@ -127,8 +129,8 @@ type row struct {
 	failed                     bool
 }
 
-// tableHead explains the lines.
-const tableHead = "| fault | held | longest without an accepted write | longest without a process start | working again after the heal | attempts run again | two at once | acknowledged, lost | operations, linearizable | digests compared | what clients heard |"
+// tableHead explains the lines of a report.
+const tableHead = "| fault | held | longest without an accepted write | longest without a process start | working again after the heal | attempts run again | two at once | acknowledged, lost | operations, linearizable | digests compared | what clients heard |\n|---|---|---|---|---|---|---|---|---|---|---|"
 
 func (r row) write(t *testing.T) {
 	t.Helper()
@@ -157,6 +159,9 @@ func report(t *testing.T, text string) {
 		return
 	}
 	defer func() { _ = f.Close() }()
+	if info, err := f.Stat(); err == nil && info.Size() == 0 {
+		text = tableHead + "\n" + text
+	}
 	if _, err := fmt.Fprintln(f, text); err != nil {
 		t.Error(err)
 	}

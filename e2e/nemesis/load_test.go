@@ -57,15 +57,27 @@ func (w *world) work(name string) *load {
 		l.wg.Go(func() { l.client(ctx, newActor(c, nil, name)) })
 	}
 	for i, n := range w.nodes { // whether anybody accepts is seen by asking everybody all the time
-		l.wg.Go(func() {
-			a := newActor(100+i, n, name)
-			for k := 0; ctx.Err() == nil; k++ {
-				l.submitNew(ctx, a, k)
-				sleep(ctx, 2*l.pause)
-			}
-		})
+		l.wg.Go(func() { l.ask(ctx, i, n) })
 	}
 	return l
+}
+
+// ask submits to one node again and again, whatever became of what it asked before.
+func (l *load) ask(ctx context.Context, i int, n *node) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	open := make(chan struct{}, 64)
+	for k := 0; ctx.Err() == nil; k++ {
+		select {
+		case open <- struct{}{}:
+			wg.Go(func() {
+				l.submitNew(ctx, newActor(1000*(i+1)+k, n, l.name), k)
+				<-open
+			})
+		default: // nothing is answered any more
+		}
+		sleep(ctx, 4*l.pause)
+	}
 }
 
 // actor is one client.
@@ -330,7 +342,7 @@ func (f frank) RoundTrip(req *http.Request) (*http.Response, error) {
 	trace := &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }}
 	resp, err := f.RoundTripper.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
 	if err != nil && sent.Load() {
-		return nil, fmt.Errorf("%w: %s", errSent, err.Error()) //nolint:errorlint // the cause must not pass for a failed dial
+		return nil, fmt.Errorf("%w: %s", errSent, err.Error()) // the cause itself would pass for a failed dial
 	}
 	return resp, err
 }

@@ -209,20 +209,6 @@ func (n *node) said() string {
 	return string(b)
 }
 
-// says waits until the node has written all of the words.
-func (n *node) says(t *testing.T, within time.Duration, words ...string) {
-	t.Helper()
-	eventually(t, within, n.name+" says "+strings.Join(words, ", "), func() (string, bool) {
-		text := n.said()
-		for _, word := range words {
-			if !strings.Contains(text, word) {
-				return text[max(0, len(text)-2000):], false
-			}
-		}
-		return "", true
-	})
-}
-
 // lastWords are the end of the node's log.
 func (n *node) lastWords() string {
 	lines := strings.Split(strings.TrimSpace(n.said()), "\n")

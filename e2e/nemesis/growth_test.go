@@ -1,0 +1,117 @@
+package nemesis
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rota-sched/rota/api"
+)
+
+// TestMembershipChangesDuringAPartition: a fourth server asks to come in while the
+// leader is cut off.
+func TestMembershipChangesDuringAPartition(t *testing.T) {
+	long(t)
+	possible(t)
+	w := newWorld(t, plan{nodes: 3, wires: true})
+	tl := w.follow(t)
+	w.suffer(t, tl, fault{name: "a fourth server joins while the leader is cut off", hold: 10 * time.Second, do: func(w *world) func() {
+		l := w.leader()
+		w.wires.set(func(from, to int) link { return link{block: from == l.i || to == l.i} })
+		fourth := w.add("n4")
+		for _, n := range w.nodes[:3] {
+			fourth.args = append(fourth.args, "--join", n.address())
+		}
+		fourth.start(w.t)
+		return func() { w.wires.set(nil) }
+	}})
+	w.suffer(t, tl, fault{name: "the fourth server gone for good, leader cut off meanwhile", hold: 8 * time.Second, do: func(w *world) func() {
+		fourth := w.nodes[3]
+		fourth.killHost()
+		w.nodes = w.nodes[:3]
+		undo := apart(leaderAlone)(w)
+		w.t.Cleanup(func() { _ = tool("ip", "netns", "del", fourth.ns) })
+		return undo
+	}})
+}
+
+// TestSnapshotTravelsOverAThinLine: a new server gets the state as a snapshot over
+// 1 Mbit/s while clients work.
+func TestSnapshotTravelsOverAThinLine(t *testing.T) {
+	long(t)
+	possible(t)
+	w := newWorld(t, plan{nodes: 3, wires: true})
+	w.fill(t, 18_000)
+	victim := w.nodes[0]
+	w.suffer(t, nil, fault{name: "a bit of the newest snapshot flipped", hold: 2 * time.Second, do: func(w *world) func() {
+		victim.killHost()
+		return func() {
+			found, err := filepath.Glob(filepath.Join(raftDir(victim), "snapshots", "*", "state.bin"))
+			if err != nil || len(found) == 0 {
+				w.t.Fatalf("no snapshot: %v", err)
+			}
+			change(w.t, found[len(found)-1], func(b []byte) []byte {
+				b[len(b)/2] ^= 1
+				return b
+			})
+			w.comesBack(victim, false)
+		}
+	}})
+	w.suffer(t, nil, fault{name: "a snapshot is installed over 1 Mbit/s", hold: time.Second, do: func(w *world) func() {
+		fourth := w.add("n4")
+		for _, n := range w.nodes[:3] {
+			fourth.args = append(fourth.args, "--join", n.address())
+		}
+		const megabit = 1_000_000 / 8
+		w.wires.set(func(from, to int) link {
+			if from == fourth.i || to == fourth.i {
+				return link{rate: megabit}
+			}
+			return link{}
+		})
+		began := time.Now()
+		fourth.start(w.t)
+		eventually(w.t, 3*time.Minute, "the new server has the state", func() (string, bool) {
+			s, err := fourth.status()
+			if err != nil {
+				return err.Error(), false
+			}
+			lead, err := w.nodes[0].status()
+			if err != nil {
+				return err.Error(), false
+			}
+			return fmt.Sprintf("it is at %d of %d", s.Index, lead.Index), s.Index > 0 && s.Index+1000 > lead.Index
+		})
+		w.note("the state came after %s", seconds(time.Since(began)))
+		return func() { w.wires.set(nil) }
+	}})
+}
+
+// fill makes the log so long that the leader has written a snapshot and dropped
+// what is before it.
+func (w *world) fill(t *testing.T, entries uint64) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	source := noopJob
+	for c := range 16 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				_, _, _ = w.nodes[c%len(w.nodes)].client.Submit(ctx, &api.SubmitRequest{Source: &source, Filename: "fill.hcl"}, "") // one more or less
+			}
+		})
+	}
+	eventually(t, 3*time.Minute, "a snapshot is written", func() (string, bool) {
+		s, err := w.nodes[0].status()
+		if err != nil {
+			return err.Error(), false
+		}
+		found, _ := filepath.Glob(filepath.Join(raftDir(w.nodes[0]), "snapshots", "*", "state.bin"))
+		return fmt.Sprintf("entry %d, snapshots %v", s.Index, found), s.Index > entries && len(found) > 0
+	})
+}

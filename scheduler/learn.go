@@ -1,0 +1,81 @@
+package scheduler
+
+import (
+	"slices"
+
+	"github.com/rota-sched/rota"
+)
+
+// outlook is what the scheduler's own policy goes by: what tasks ask for and what
+// the nodes have. Both are functions of the state, so that a scheduler built from a
+// snapshot has the same.
+type outlook struct {
+	known    []rota.Shape // of rota.Arrivals
+	fleet    fleet
+	machines []Machines // the policy was made with
+	stale    bool       // known or fleet changed since
+}
+
+// Learn takes in what tasks typically ask for (Known of rota.Arrivals): at the place
+// in the stream of changes at which it became known, or before Load. It is not asked
+// for if Config.Policy is set.
+func (s *Scheduler) Learn(known []rota.Shape) {
+	s.outlook.known = known
+	s.outlook.machines = nil
+	s.outlook.stale = true
+}
+
+// observeFleet keeps the count of what the nodes have.
+func (s *Scheduler) observeFleet(before, after *rota.Node) {
+	if s.cfg.Policy != nil {
+		return
+	}
+	a, aGPUs := machinesOf(&after.Capacity)
+	if before != nil {
+		if b, bGPUs := machinesOf(&before.Capacity); a == b && aGPUs == bGPUs {
+			return
+		}
+		s.outlook.fleet.add(&before.Capacity, -1)
+	}
+	s.outlook.fleet.add(&after.Capacity, 1)
+	s.outlook.stale = s.outlook.stale || aGPUs || before != nil
+}
+
+// adapt makes the policy anew if what it goes by is different. All that was rated
+// before is rated again then, by each class when it is next looked at.
+func (s *Scheduler) adapt() {
+	if !s.outlook.stale {
+		return
+	}
+	s.outlook.stale = false
+	machines := s.outlook.fleet.list()
+	if s.outlook.machines != nil && slices.Equal(machines, s.outlook.machines) {
+		return
+	}
+	s.outlook.machines = machines
+	s.policy = Adapted(s.cfg.Weights, s.outlook.known, machines)
+	for _, c := range s.inOrder {
+		c.ranks.forget(s)
+	}
+}
+
+// Adapted is the policy of a scheduler that knows these shapes and nodes with these
+// machines.
+func Adapted(w Weights, known []rota.Shape, machines []Machines) *LeastWaste {
+	return NewLeastWaste(w, blend(known, Expect(machines)), machines)
+}
+
+// enough is how many arrivals make the guess about them superfluous.
+const enough = 1024
+
+// blend adds the guess to what is known, for as long as that is little.
+func blend(known, guess []rota.Shape) []rota.Shape {
+	total := int64(0)
+	for i := range known {
+		total += known[i].Count
+	}
+	if total >= enough*rota.ArrivalUnit {
+		return known
+	}
+	return append(slices.Clone(known), guess...)
+}

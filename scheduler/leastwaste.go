@@ -1,0 +1,136 @@
+package scheduler
+
+import (
+	"github.com/rota-sched/rota"
+)
+
+// Weights say how much each part of LeastWaste counts, in units of 1/65536. (Source
+// of the parts and of the values: DESIGN.md of this package, "Least waste".)
+type Weights struct {
+	Value    int64 // of the final waste of each device by itself
+	Fluid    int64 // of the GPU stranded where cpu or memory runs out first
+	Frag     int64 // of the GPU that some demands cannot use: protects those with several devices
+	Scarcity int64 // of taking devices of models that other demands insist on
+	Crowd    int64 // of the GPU left free on the node, an eighth of it
+	// Grain is the step of a score, in thousandths of a device; at least 1. Nodes
+	// whose waste differs by less are equal, and the lower name wins.
+	Grain int64
+}
+
+// DefaultWeights are the all-round settings.
+func DefaultWeights() Weights {
+	return Weights{Value: 2 * one, Fluid: one / 2, Frag: one / 2, Scarcity: one / 4, Grain: 40}
+}
+
+// LeastWaste places tasks where the GPU that will in the end go to waste grows
+// least: on nodes with GPUs it rates the state before and after by what tasks
+// typically ask for, elsewhere it is BestFit. Tasks without GPU go to nodes without
+// GPUs if they can. It never changes once it is made.
+type LeastWaste struct {
+	weights Weights
+	kinds   map[deviceKind]*waste
+	other   *waste // of kinds that are not in the list of machines
+}
+
+// deviceKind is what devices have in common that the same demands may use.
+type deviceKind struct {
+	model  string
+	memory int64 // bytes
+}
+
+func kindOf(g *rota.GPU) deviceKind { return deviceKind{g.Model, g.MemoryBytes} }
+
+// NewLeastWaste makes the policy for a cluster with these machines in which tasks
+// ask for these shapes. The order of the lists does not matter.
+func NewLeastWaste(w Weights, shapes []rota.Shape, machines []Machines) *LeastWaste {
+	w.Grain = max(w.Grain, 1)
+	b := newWasteBuilder(w, shapes, machines)
+	p := &LeastWaste{weights: w, kinds: map[deviceKind]*waste{}, other: b.build(rota.GPU{})}
+	for i := range machines {
+		if k := kindOf(&machines[i].Device); p.kinds[k] == nil {
+			p.kinds[k] = b.build(machines[i].Device)
+		}
+	}
+	return p
+}
+
+// elsewhere is what a node without GPUs is better than every node with some.
+const elsewhere = 1 << 30
+
+// Rate implements Policy.
+func (p *LeastWaste) Rate(n *rota.Node, held *rota.Held, r *rota.Resources, devices []int) (score int64, device int) {
+	gpus := n.Capacity.GPUs
+	if len(gpus) == 0 {
+		score, device = BestFit{}.Rate(n, held, r, devices)
+		return elsewhere + score, device
+	}
+	w := p.kinds[kindOf(&gpus[0])]
+	if w == nil {
+		w = p.other
+	}
+	var few [16]int64
+	room := room{cpu: n.Capacity.CPUMilli - held.CPUMilli, mem: n.Capacity.MemoryBytes - held.MemoryBytes, gpu: few[:0]}
+	for i := range gpus {
+		room.gpu = append(room.gpu, held.FreeMilli(i))
+	}
+	before := w.of(&room)
+	room.cpu -= r.CPUMilli
+	room.mem -= r.MemoryBytes
+	if r.GPU.ShareMilli == 0 {
+		for _, d := range devices {
+			room.gpu[d] -= rota.WholeGPU
+		}
+		return p.score(before, w.of(&room), &room), leastFree(held, devices)
+	}
+	device = outside
+	for i, d := range devices {
+		free := room.gpu[d]
+		if seen(room.gpu, devices[:i], free) {
+			continue
+		}
+		room.gpu[d] -= r.GPU.ShareMilli
+		s := p.score(before, w.of(&room), &room)
+		room.gpu[d] = free
+		if device == outside || s > score || s == score && free < room.gpu[device] {
+			score, device = s, d
+		}
+	}
+	return score, device
+}
+
+// seen reports whether one of the devices has as much free.
+func seen(gpu []int64, devices []int, free int64) bool {
+	for _, d := range devices {
+		if gpu[d] == free {
+			return true
+		}
+	}
+	return false
+}
+
+// score turns the waste before and after into whole grains, rounded down.
+func (p *LeastWaste) score(before, after int64, left *room) int64 {
+	gain := before - after - p.weights.Crowd*left.total()/8
+	step := p.weights.Grain * one
+	q := gain / step
+	if gain%step < 0 {
+		q--
+	}
+	return min(max(q, -elsewhere/2), elsewhere/2)
+}
+
+// room is what is free on a node.
+type room struct {
+	cpu int64   // milli
+	mem int64   // bytes
+	gpu []int64 // thousandths of each device
+}
+
+// total is the free GPU of all devices.
+func (r *room) total() int64 {
+	t := int64(0)
+	for _, g := range r.gpu {
+		t += g
+	}
+	return t
+}

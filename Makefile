@@ -7,6 +7,7 @@ GO          := go
 TOOL        := $(GO) tool -modfile=tools/go.mod
 FUZZTIME    ?= 3s
 SEEDS       ?= 1000
+MUTANTS     ?= all
 TIMEOUT     ?= 15m
 # What make e2e passes on; make check leaves out the long stories with -short.
 E2EFLAGS    ?=
@@ -41,6 +42,9 @@ nemesis: build ## real nodes in namespaces of their own among faults of every ki
 
 sim: ## SEEDS seeded histories of the whole system over a modelled world
 	CGO_ENABLED=0 SEEDS=$(SEEDS) $(GO) test -tags $(TAGS) -timeout 60m -run TestSeeds -v ./e2e/sim
+
+mutants: ## plants each bug of e2e/sim/mutants (MUTANTS=NAME: one) and has the simulation find it
+	CGO_ENABLED=0 MUTANTS=$(MUTANTS) $(GO) test -tags $(TAGS) -timeout 120m -run 'TestMutants$$' -v ./e2e/sim
 
 lint: ## formatting, vet and the linters of .golangci.yml
 	$(TOOL) golangci-lint run ./...

@@ -73,6 +73,7 @@ type Status struct {
 	Session  rota.Session
 	Deadline BootTime
 	Live     int
+	Why      string // the node has no session: the last registration's refusal, or the keeper's silence
 }
 
 // New checks the configuration and makes an agent that has not begun.
@@ -174,7 +175,7 @@ func (a *Agent) Status() Status {
 func (a *Agent) publish() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.status = Status{Phase: a.core.phase.String(), Session: a.core.Session(), Deadline: a.core.Deadline(), Live: a.core.Live()}
+	a.status = Status{Phase: a.core.phase.String(), Session: a.core.Session(), Deadline: a.core.Deadline(), Live: a.core.Live(), Why: a.core.Why()}
 }
 
 // Running reports whether an attempt of the task is with its driver.

@@ -54,6 +54,7 @@ func (p phase) String() string { return phaseNames[p] }
 type Core struct {
 	cfg   CoreConfig
 	phase phase
+	why   string   // last refusal on the way to a session
 	acts  []Action // of the present Step
 
 	lease    leaseState
@@ -203,6 +204,9 @@ func (c *Core) Session() rota.Session { return c.lease.session }
 
 // Deadline is until when the keeper lets attempts live; zero without a session.
 func (c *Core) Deadline() BootTime { return c.lease.held }
+
+// Why is what last stood in the way of a session; empty while there is one.
+func (c *Core) Why() string { return c.why }
 
 // Live is how many attempts are with a driver.
 func (c *Core) Live() int { return c.live }

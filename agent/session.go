@@ -28,7 +28,7 @@ func (c *Core) greeted(e Greeted, now BootTime) {
 	}
 	if e.Err != nil {
 		c.backoff = longer(c.backoff)
-		c.retryAt = now.Add(c.backoff)
+		c.retryAt, c.why = now.Add(c.backoff), "the keeper does not answer: "+e.Err.Error()
 		c.warn("keeper does not answer", "error", e.Err, "again_in", c.backoff)
 		return
 	}
@@ -89,7 +89,7 @@ func (c *Core) registered(e Registered, now BootTime) {
 		if rota.KindOf(e.Err) == rota.KindConflict {
 			c.backoff = 2 * backoffMost // a person must act, or a session must run out
 		}
-		c.retryAt = now.Add(c.backoff)
+		c.retryAt, c.why = now.Add(c.backoff), e.Err.Error()
 		c.warn("registration failed", "error", e.Err, "again_in", c.backoff)
 		return
 	}
@@ -101,7 +101,7 @@ func (c *Core) registered(e Registered, now BootTime) {
 
 // hold makes the session the present one.
 func (c *Core) hold(s rota.Session, deadline, now BootTime) {
-	c.phase = phaseHeld
+	c.phase, c.why = phaseHeld, ""
 	c.counter = s.Counter
 	c.lease = leaseState{session: s, held: deadline, granted: deadline, nextRenew: now, seq: c.lease.seq}
 	if deadline == 0 { // registered just now

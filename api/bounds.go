@@ -5,31 +5,43 @@ import (
 	"fmt"
 	"net/http"
 	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/semaphore"
 )
 
-// takeParse waits for a turn to read a job file; release ends it. Only so many
-// wait, and not for long: the others are told to come again.
-func (s *Server) takeParse(ctx context.Context) (release func(), err error) {
-	release = func() { <-s.parses }
-	select {
-	case s.parses <- struct{}{}:
+// turns lets so much be done at once; a bounded number waits in line, and not for
+// long. The others are told to come again.
+type turns struct {
+	room    *semaphore.Weighted // first come, first served
+	waiting atomic.Int64
+	line    int64 // longest
+	wait    time.Duration
+	words   string // for those who are told
+}
+
+func newTurns(atOnce, line int, wait time.Duration, words string) *turns {
+	return &turns{room: semaphore.NewWeighted(int64(atOnce)), line: int64(line), wait: wait, words: words}
+}
+
+// take waits for a turn of some weight; release ends it.
+func (t *turns) take(ctx context.Context, weight int64) (release func(), err error) {
+	release = func() { t.room.Release(weight) }
+	if t.room.TryAcquire(weight) {
 		return release, nil
-	default:
 	}
-	busy := newProblem(TypeOverloaded, "many job files are being read on this node; try again, or ask another node")
-	if s.parsing.Add(1) > int64(s.cfg.MaxParsesWaiting) {
-		s.parsing.Add(-1)
+	busy := newProblem(TypeOverloaded, t.words+"; try again, or ask another node")
+	if t.waiting.Add(1) > t.line {
+		t.waiting.Add(-1)
 		return nil, busy
 	}
-	defer s.parsing.Add(-1)
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.WriteWait)
+	defer t.waiting.Add(-1)
+	ctx, cancel := context.WithTimeout(ctx, t.wait)
 	defer cancel()
-	select {
-	case s.parses <- struct{}{}:
-		return release, nil
-	case <-ctx.Done():
+	if t.room.Acquire(ctx, weight) != nil {
 		return nil, busy
 	}
+	return release, nil
 }
 
 // bytesUnderWay bounds the bodies of submissions that are in memory at once.

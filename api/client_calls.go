@@ -179,8 +179,30 @@ type RunOptions struct {
 	Consistent bool
 }
 
+// RunNow is Run with all that was acknowledged before, or, while there is no leader
+// to say what that is, with what the node that answers has seen.
+func (c *Client) RunNow(ctx context.Context, run string, o RunOptions) (*RunView, error) {
+	return now[RunView](ctx, c, "/v1/runs/"+url.PathEscape(run), o.query())
+}
+
+// now is get with ?consistent first, once.
+func now[T any](ctx context.Context, c *Client, path string, q url.Values) (*T, error) {
+	q.Set("consistent", "true")
+	view := new(T)
+	_, err := c.round(ctx, &call{method: http.MethodGet, path: path, query: q, out: view}, nil)
+	if _, passing := passes(err); err == nil || !passing || ctx.Err() != nil {
+		return view, err
+	}
+	q.Del("consistent")
+	return get[T](ctx, c, path, q)
+}
+
 // Run finds a run by ID, unique prefix, or @last.
 func (c *Client) Run(ctx context.Context, run string, o RunOptions) (*RunView, error) {
+	return get[RunView](ctx, c, "/v1/runs/"+url.PathEscape(run), o.query())
+}
+
+func (o RunOptions) query() url.Values {
 	q := url.Values{}
 	if o.Tasks {
 		q.Set("tasks", "true")
@@ -191,7 +213,7 @@ func (c *Client) Run(ctx context.Context, run string, o RunOptions) (*RunView, e
 	if o.Consistent {
 		q.Set("consistent", "true")
 	}
-	return get[RunView](ctx, c, "/v1/runs/"+url.PathEscape(run), q)
+	return q
 }
 
 // TaskFilter chooses tasks of a run; zero fields choose all.
@@ -305,6 +327,11 @@ func taskPath(run, key string) string {
 // Task gives one task with its attempts and its output of any size.
 func (c *Client) Task(ctx context.Context, run, key string) (*TaskDetail, error) {
 	return get[TaskDetail](ctx, c, taskPath(run, key), nil)
+}
+
+// TaskNow is Task as RunNow is Run.
+func (c *Client) TaskNow(ctx context.Context, run, key string) (*TaskDetail, error) {
+	return now[TaskDetail](ctx, c, taskPath(run, key), url.Values{})
 }
 
 // ExplainTask says why a task waits, or why it is where it is.

@@ -152,7 +152,7 @@ func (s *Server) validate(w http.ResponseWriter, r *http.Request) error {
 // parse parses a job file, when there is a turn for it. Errors of the file are an
 // invalid-spec problem.
 func (s *Server) parse(ctx context.Context, src jobspecs.Source, in jobspecs.Inputs) (*jobspecs.File, rota.Diagnostics, error) {
-	release, err := s.takeParse(ctx)
+	release, err := s.parses.take(ctx, 1)
 	if err != nil {
 		return nil, nil, err
 	}

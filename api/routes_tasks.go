@@ -39,15 +39,32 @@ type reasonsAsked struct {
 }
 
 // reasons finds out why queued tasks of one run wait; without those that could not
-// be found out in a moment.
+// be found out in a moment. Tasks that ask for the same wait for the same: of those
+// with one spec the first is asked about.
 func (s *Server) reasons(ctx context.Context, queued []*rota.Task) map[rota.TaskKey]rota.Reason {
 	if len(queued) == 0 {
 		return nil
 	}
+	first := make(map[*rota.TaskSpec]rota.TaskKey)
 	ask := reasonsAsked{Run: queued[0].ID.Run}
-	for _, t := range queued[:min(len(queued), maxReasons)] {
-		ask.Keys = append(ask.Keys, t.ID.Key)
+	for _, t := range queued {
+		if _, asked := first[t.Spec]; !asked && len(ask.Keys) < maxReasons {
+			first[t.Spec] = t.ID.Key
+			ask.Keys = append(ask.Keys, t.ID.Key)
+		}
 	}
+	found := s.askReasons(ctx, ask)
+	all := make(map[rota.TaskKey]rota.Reason, len(queued))
+	for _, t := range queued {
+		if why, ok := found[first[t.Spec]]; ok {
+			all[t.ID.Key] = why
+		}
+	}
+	return all
+}
+
+// askReasons asks the leader.
+func (s *Server) askReasons(ctx context.Context, ask reasonsAsked) map[rota.TaskKey]rota.Reason {
 	ctx, cancel := context.WithTimeout(ctx, reasonWait)
 	defer cancel()
 	if s.leads() {

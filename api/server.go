@@ -43,9 +43,10 @@ type Config struct {
 	MaxRequests int // at the same time
 	MaxStreams  int // streams and blocking reads at the same time
 	MaxParses   int // job files being read at the same time
-	// MaxParsesWaiting is how many wait for their turn to be read.
-	MaxParsesWaiting int
-	MaxBodies        int64 // bytes of submissions under way at the same time
+	MaxItems    int // of arrays of submissions under way at the same time
+	MaxWaiting  int // of job files and of arrays for their turn
+	// MaxBodies is the bytes of submissions under way at the same time.
+	MaxBodies int64
 
 	Logger hclog.Logger
 }
@@ -57,7 +58,7 @@ func DefaultConfig() Config {
 		WriteWait: 15 * time.Second, ReadWait: 5 * time.Second, MaxWait: time.Minute, BodyWait: 30 * time.Second,
 		SendWait: 15 * time.Second, Heartbeat: 10 * time.Second, PeerBeat: time.Second, LogPoll: 100 * time.Millisecond,
 		MaxRequests: 4096, MaxStreams: 4096, MaxParses: 2 * runtime.GOMAXPROCS(0),
-		MaxParsesWaiting: 1024, MaxBodies: 64 << 20,
+		MaxItems: 2 * maxItems, MaxWaiting: 256, MaxBodies: 64 << 20,
 	}
 }
 
@@ -77,8 +78,9 @@ type Server struct {
 
 	requests chan struct{} // one token for each request under way
 	streams  chan struct{}
-	parses   chan struct{}
-	parsing  atomic.Int64 // that wait
+	parses   *turns // job files being read
+	items    *turns // of arrays of submissions, under way
+	reading  *turns // arrays being read
 	bodies   bytesUnderWay
 
 	leaderHint atomic.Pointer[string] // address of the server that last answered for us
@@ -95,13 +97,16 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = hclog.NewNullLogger()
 	}
-	if cfg.MaxRequests < 1 || cfg.MaxStreams < 1 || cfg.MaxParses < 1 || cfg.MaxBodies < maxSubmitBody {
+	if cfg.MaxRequests < 1 || cfg.MaxStreams < 1 || cfg.MaxParses < 1 || cfg.MaxItems < maxItems || cfg.MaxBodies < maxSubmitBody {
 		return nil, errors.New("api: the bounds of a server must allow something; start from DefaultConfig")
 	}
 	s := &Server{
 		cfg: cfg, deps: deps, log: cfg.Logger.Named("api"), mux: http.NewServeMux(), peers: newTransport(),
 		requests: make(chan struct{}, cfg.MaxRequests), streams: make(chan struct{}, cfg.MaxStreams),
-		parses: make(chan struct{}, cfg.MaxParses), jobs: newJobCache(), stopping: make(chan struct{}),
+		parses:  newTurns(cfg.MaxParses, cfg.MaxWaiting, cfg.WriteWait, "many job files are being read on this node"),
+		items:   newTurns(cfg.MaxItems, cfg.MaxWaiting, cfg.WriteWait/2, "many arrays of submissions are under way on this node"),
+		reading: newTurns(runtime.GOMAXPROCS(0), cfg.MaxWaiting, cfg.WriteWait/2, "many arrays of submissions are being read on this node"),
+		jobs:    newJobCache(), stopping: make(chan struct{}),
 	}
 	s.peers.ResponseHeaderTimeout = cfg.MaxWait + cfg.WriteWait
 	if err := s.route(); err != nil {

@@ -214,8 +214,13 @@ func TestAThousandItemsAreOneRequest(t *testing.T) {
 func TestSubmissionsUnderWayAreBoundedInBytes(t *testing.T) {
 	w, _ := newStoredWorld(t, func(c *api.Config) { c.MaxBodies = 8 << 20 })
 	slow, hold := pipe(t, w.nodes[0].http.URL+"/v1/runs", 8<<20)
-	defer hold()
+	defer func() { hold() }()
 	deadline(t, "the node to refuse", func() bool {
+		select {
+		case <-slow: // it was refused itself, for the sake of a small one
+			slow, hold = pipe(t, w.nodes[0].http.URL+"/v1/runs", 8<<20)
+		default:
+		}
 		status, header, body := raw(t, http.MethodPost, w.nodes[0].http.URL+"/v1/runs", `{"job":"echo"}`, nil)
 		if status == http.StatusCreated {
 			return false // the large one has not arrived yet

@@ -134,7 +134,7 @@ func (s *Server) expand(ctx context.Context, sub *submission) error {
 
 // check reads and checks a version, or only checks it where it was read before.
 func (s *Server) check(ctx context.Context, v *version, in jobspecs.Inputs) (*jobspecs.File, error) {
-	release, err := s.takeParse(ctx)
+	release, err := s.parses.take(ctx, 1)
 	if err != nil {
 		return nil, err
 	}

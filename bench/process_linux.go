@@ -34,19 +34,22 @@ func cpuTime(pid int) (time.Duration, error) {
 	return time.Duration(ticks) * time.Second / ticksPerSecond, nil
 }
 
-// resident is the memory of a process, in bytes.
-func resident(pid int) (int64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+// resident is the memory of a process, in bytes, with what it has mapped of files.
+func resident(pid int) (int64, error) { return memoryOf(pid, "VmRSS:") }
+
+// anonymous is the memory of a process without files, such as the log's.
+func anonymous(pid int) (int64, error) { return memoryOf(pid, "RssAnon:") }
+
+func memoryOf(pid int, what string) (int64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, fmt.Errorf("look at process %d: %w", pid, err)
 	}
-	fields := strings.Fields(string(b))
-	if len(fields) < 2 {
-		return 0, fmt.Errorf("look at process %d: %q", pid, b)
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) == 3 && f[0] == what {
+			kib, err := strconv.ParseInt(f[1], 10, 64)
+			return kib << 10, err
+		}
 	}
-	pages, err := strconv.ParseInt(fields[1], 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("look at process %d: %w", pid, err)
-	}
-	return pages * int64(os.Getpagesize()), nil
+	return 0, fmt.Errorf("look at process %d: it has no %s", pid, what)
 }

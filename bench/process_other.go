@@ -12,3 +12,5 @@ var errNoProc = errors.New("this system does not tell what a process uses: run r
 func cpuTime(int) (time.Duration, error) { return 0, errNoProc }
 
 func resident(int) (int64, error) { return 0, errNoProc }
+
+func anonymous(int) (int64, error) { return 0, errNoProc }

@@ -45,7 +45,8 @@ type Cluster struct {
 	founder founding
 	ears    ears
 	contact contacts
-	member  atomic.Bool // a committed configuration of the log named this node
+	split   atomic.Pointer[string] // why no write is taken: nobody knows which replica is right
+	member  atomic.Bool            // a committed configuration of the log named this node
 
 	started  chan struct{} // closed when the node belongs to a cluster and takes part
 	failed   chan struct{} // closed when it must not go on
@@ -346,6 +347,9 @@ func (c *Cluster) setNotReady(words string) {
 // Ready says why the node cannot serve; nil if it can.
 func (c *Cluster) Ready() error {
 	if words := c.notReady.Load(); words != nil {
+		return &rota.Refusal{Kind: rota.KindUnavailable, Detail: *words}
+	}
+	if words := c.split.Load(); words != nil {
 		return &rota.Refusal{Kind: rota.KindUnavailable, Detail: *words}
 	}
 	if words := c.quarantined(); words != "" {

@@ -353,3 +353,29 @@ func TestTheLeadIsHandedOver(t *testing.T) {
 		})
 	})
 }
+
+// TestAServerThatWasAwayForLongCatchesUpAtOnce: Raft alone would leave it behind for up
+// to ten seconds after its return.
+func TestAServerThatWasAwayForLongCatchesUpAtOnce(t *testing.T) {
+	story(t, clustertest.Options{}, func(s scene) {
+		t, c, leader := s.t, s.c, s.leader
+		away := (leader + 1) % 3
+		c.Kill(away)
+		for n := range 60 {
+			mustSubmit(t, c, leader, n)
+			time.Sleep(time.Second)
+		}
+		if err := c.Start(away); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		c.WaitStarted(away)
+		c.WaitDigestsEqual()
+		if took := time.Since(began); took > 1500*time.Millisecond {
+			t.Errorf("it caught up after %s", took)
+		}
+		if now := c.WaitLeader(); now != leader {
+			t.Errorf("its return changed the leader from %d to %d", leader, now)
+		}
+	})
+}

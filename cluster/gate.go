@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"io"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -20,6 +21,8 @@ type gate struct {
 	*raft.NetworkTransport
 	hung    func() bool
 	contact *contacts
+	// serves reports whether this node leads, and the server is one of the log's.
+	serves func(raft.ServerID) bool
 }
 
 func (g *gate) open() error {
@@ -58,11 +61,38 @@ func (g *gate) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *
 	if err := g.open(); err != nil {
 		return err
 	}
+	failed := time.Now()
 	err := g.NetworkTransport.AppendEntries(id, target, args, resp)
+	if err != nil && !heartbeat(args) && g.awaitPeer(id, failed) {
+		err = g.NetworkTransport.AppendEntries(id, target, args, resp)
+	}
 	if err == nil {
 		g.contact.reached(rota.NodeID(id))
 	}
 	return err
+}
+
+// peerLook is how often a server that was not reached is looked for: much less than the
+// time between two heartbeats.
+const peerLook = 20 * time.Millisecond
+
+// heartbeat reports whether a call carries nothing of the log.
+func heartbeat(args *raft.AppendEntriesRequest) bool {
+	return args.PrevLogEntry == 0 && args.PrevLogTerm == 0 && len(args.Entries) == 0 && args.LeaderCommitIndex == 0
+}
+
+// awaitPeer holds the sender of entries until heartbeats, which go on beside it, reach
+// the server again. Raft itself would try less and less often, up to every 10 s, and a
+// server that was away for long would stay behind for as long after its return. False:
+// this node does not lead any more, or the server is not one of the log's.
+func (g *gate) awaitPeer(id raft.ServerID, failed time.Time) bool {
+	for g.serves(id) && g.open() == nil {
+		if since := g.contact.since(rota.NodeID(id)); since >= 0 && time.Since(failed) > since {
+			return true
+		}
+		time.Sleep(peerLook)
+	}
+	return false
 }
 
 // RequestVote implements raft.Transport.

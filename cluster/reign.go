@@ -14,6 +14,7 @@ import (
 
 var (
 	errDeposed = errors.New("this node does not lead any more")
+	errAgreed  = errors.New("the replicas agree again")
 	errSlow    = errors.New("the disk does not answer")
 )
 
@@ -113,6 +114,7 @@ func (c *Cluster) reignOnce(ctx context.Context) error {
 	rctx, end := context.WithCancelCause(ctx)
 	defer end(errDeposed)
 	re := &reign{term: term, queue: newQueue(c.cfg.Queue), ctx: rctx, end: end}
+	c.closeSplit(re)
 	re.clock = newClock(c.startInstant(rctx), c.cfg.Seams.Wall, c.cfg.Seams.Boot)
 	c.mu.Lock()
 	if !c.leads || r.CurrentTerm() != term {

@@ -117,7 +117,7 @@ func (c *Cluster) startRaft(ctx context.Context, strange chan<- error) error {
 	conf.NotifyCh = notify
 	mem := c.ident.membership()
 	c.streams.start(pass{clusterID: mem.ClusterID, key: mem.Key, id: string(c.id)})
-	trans := &gate{hung: c.watch.hung, contact: &c.contact, NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+	trans := &gate{hung: c.watch.hung, contact: &c.contact, serves: c.serves, NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		ServerAddressProvider: addressBook{c}, Logger: conf.Logger.Named("transport"), Stream: c.streams,
 		MaxPool: maxPooled, Timeout: c.cfg.Timeouts.Raft, MsgpackUseNewTimeFormat: true,
 	})}
@@ -145,6 +145,12 @@ func (c *Cluster) startRaft(ctx context.Context, strange chan<- error) error {
 	c.tasks.Go(func() { c.survey(ctx) })
 	c.tasks.Go(func() { c.learnRemoval(ctx, strange) })
 	return nil
+}
+
+// serves reports whether this node leads, and a server is one of the log's.
+func (c *Cluster) serves(id raft.ServerID) bool {
+	_, config := c.ledger.configuration()
+	return c.raftLeads() && holds(config, rota.NodeID(id))
 }
 
 func (c *Cluster) raftConfig() *raft.Config {

@@ -95,7 +95,9 @@ func (r *roster) mayRemove(id rota.NodeID, answers map[rota.NodeID]bool) error {
 		return nil
 	}
 	left := r.count(r.voting) - 1
-	alive := r.count(func(s raft.Server) bool { return r.voting(s) && s.ID != raft.ServerID(id) && answers[rota.NodeID(s.ID)] })
+	alive := r.count(func(s raft.Server) bool {
+		return r.voting(s) && s.ID != raft.ServerID(id) && answers[rota.NodeID(s.ID)]
+	})
 	switch {
 	case left == 0:
 		return refuse("it is the only server that votes: without it there is no cluster")

@@ -45,10 +45,12 @@ func (c *Cluster) survey(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if err := judgeState(c.replica.checked(), replies, voters); err != nil {
+		checks := c.replica.checked()
+		if err := judgeState(checks, replies, voters); err != nil {
 			c.fail(err)
 			return
 		}
+		c.heedSplit(judgeSplit(checks, replies, voters))
 		c.judgeClock(ctx, replies, voters)
 	}
 }

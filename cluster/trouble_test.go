@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -233,6 +234,39 @@ func TestAReplicaThatDivergedStops(t *testing.T) {
 				t.Errorf("node %d stopped, too", i)
 			}
 		}
+	})
+}
+
+// TestReplicasThatDifferWithoutAMajorityTakeNoWrites: nobody knows which is right, and
+// to go on would make it worse. (Source: RELIABILITY.md, section 3.)
+func TestReplicasThatDifferWithoutAMajorityTakeNoWrites(t *testing.T) {
+	story(t, clustertest.Options{}, func(s scene) {
+		t, c, leader := s.t, s.c, s.leader
+		c.Quarrel(true)
+		for range 1200 {
+			c.Propose(leader, rota.Command{Op: rota.RenewLeases{}})
+		}
+		time.Sleep(30 * time.Second)
+		leader = c.WaitLeader()
+		for i := range 3 {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			_, err := c.Node(i).Propose(ctx, submit(1))
+			cancel()
+			if rota.KindOf(err) != rota.KindUnavailable || !strings.Contains(err.Error(), "no majority has the same") {
+				t.Errorf("node %d took a write, or says little: %v", i, err)
+			}
+			if err := c.Node(i).Ready(); err == nil || !strings.Contains(err.Error(), "differ at entry") {
+				t.Errorf("node %d says that it is ready: %v", i, err)
+			}
+		}
+		if c.Node(leader).Snapshot() == nil {
+			t.Error("it cannot be read either")
+		}
+		c.Quarrel(false)
+		time.Sleep(30 * time.Second)
+		mustSubmit(t, c, c.WaitLeader(), 2)
+		c.WaitDigestsEqual()
+		wantRuns(t, c, []int{0, 1, 2}, 2)
 	})
 }
 

@@ -36,8 +36,9 @@ type Cluster struct {
 	opts Options
 	log  hclog.Logger
 
-	mu    sync.Mutex // guards what follows
-	nodes map[int]*node
+	mu      sync.Mutex // guards what follows
+	nodes   map[int]*node
+	quarrel bool
 }
 
 type node struct {
@@ -166,6 +167,20 @@ func (c *Cluster) Mislead(i int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.nodes[i].misled = true
+}
+
+// Quarrel has every node show the others a digest of its state that no other has, as
+// if all had diverged, or ends that.
+func (c *Cluster) Quarrel(on bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.quarrel = on
+}
+
+func (c *Cluster) quarrels() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.quarrel
 }
 
 func (c *Cluster) misled(i int) bool {

@@ -39,10 +39,14 @@ func call[T any](ctx context.Context, p peers, to string, f func(*cluster.Cluste
 
 func (p peers) Probe(ctx context.Context, to string) (cluster.ProbeReply, error) {
 	r, err := call(ctx, p, to, func(c *cluster.Cluster) (cluster.ProbeReply, error) { return c.HandleProbe(ctx) })
-	if p.c.misled(p.from) {
+	if mis, all := p.c.misled(p.from), p.c.quarrels(); mis || all {
+		word := "not "
+		if all {
+			word = string(r.Node)
+		}
 		checks := make([]cluster.Check, len(r.Checks))
 		for i, k := range r.Checks {
-			checks[i] = cluster.Check{Index: k.Index, Digest: "not " + k.Digest}
+			checks[i] = cluster.Check{Index: k.Index, Digest: word + k.Digest}
 		}
 		r.Checks = checks
 	}

@@ -21,7 +21,7 @@ type adhoc struct {
 }
 
 func adhocFlags() []string {
-	return []string{"driver", "name", "cpu", "memory", "gpu", "gpu-model", "env", "workdir", "retries", "constraint"}
+	return []string{"driver", "name", "cpu", "memory", "gpu", "gpu-model", "env", "workdir", "retries", "constraint", "each-line"}
 }
 
 func (o *adhoc) bind(c *cobra.Command) {
@@ -36,21 +36,29 @@ func (o *adhoc) bind(c *cobra.Command) {
 	f.StringVar(&o.workdir, "workdir", "", "absolute directory to run in (default: a fresh one)")
 	f.IntVar(&o.retries, "retries", 0, "attempts after a failed one")
 	f.StringArrayVar(&o.constraints, "constraint", nil, "demand on the node, such as label.rack=a or gpu.model!=T4 (may be repeated)")
-	f.StringVar(&o.eachLine, "each-line", "", "one task for each line of a file (not built yet)")
+	f.StringVar(&o.eachLine, "each-line", "", "one task for each line of a file, - for stdin; {} in the command is the line")
 	f.IntVar(&o.maxParallel, "max-parallel", 0, "with --each-line (not built yet)")
 }
 
 // adhocJob is the name of the job that single commands are runs of.
 const adhocJob = "adhoc"
 
-// source writes the command as a job in the language's JSON syntax.
-func (o *adhoc) source(command []string) (jobspecs.Source, error) {
+// source writes the command as a job in the language's JSON syntax, with a task for
+// each of the lines, if there are any.
+func (o *adhoc) source(command []string, lines map[string]string) (jobspecs.Source, error) {
 	for _, word := range slices.Concat(command, o.env, o.constraints, []string{o.workdir, o.gpuModel}) {
 		if !utf8.ValidString(word) {
 			return jobspecs.Source{}, usage("put the bytes into a file that the command reads", "%q is not UTF-8, so it cannot travel in a job", word)
 		}
 	}
 	task := map[string]any{"driver": o.driver, "command": escapeAll(command)}
+	if lines != nil {
+		words, err := eachWord(command)
+		if err != nil {
+			return jobspecs.Source{}, err
+		}
+		task["command"], task["for_each"] = words, lines
+	}
 	if err := o.fill(task); err != nil {
 		return jobspecs.Source{}, err
 	}

@@ -16,7 +16,7 @@ func parsed(o adhoc, command []string) (*rota.TaskSpec, rota.Diagnostics, error)
 	if o.driver == "" {
 		o.driver = "exec"
 	}
-	src, err := o.source(command)
+	src, err := o.source(command, nil)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -77,6 +77,7 @@ func newFakeNode() (f *fakeNode, address string, stop func()) {
 	mux.HandleFunc("POST /v1/tasks/{run}/{key}/{what}", f.task)
 	mux.HandleFunc("GET /v1/tasks/{run}/{key}/logs", f.logs)
 	mux.HandleFunc("GET /v1/tasks/{run}/{key}/explain", f.explain)
+	f.handleJobs(mux)
 	mux.HandleFunc("POST /v1/jobs:plan", f.plan)
 	mux.HandleFunc("GET /v1/doctor", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, 200, api.DoctorView{Node: "n1", Checks: []api.Check{{Name: "containment", OK: true, Detail: "PID namespace and cgroup"}, {Name: "disk", OK: true, Detail: "80 GiB free"}}})
@@ -155,9 +156,10 @@ func (f *fakeNode) explainNode(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (f *fakeNode) submit(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
 	var in api.SubmitRequest
-	if err := json.NewDecoder(r.Body).Decode(&in); err != nil || in.Source == nil {
-		refuse(w, 400, api.TypeInvalid, "Invalid request", "no source")
+	if err != nil || json.Unmarshal(body, &in) != nil || in.Source == nil {
+		f.dispatch(w, body)
 		return
 	}
 	key := r.Header.Get("Idempotency-Key")

@@ -34,6 +34,7 @@ run's ID. With --wait it ends when the run does, with --follow it shows what hap
 
   rota run nightly.hcl --var day=monday --wait
   rota run --cpu 2 --memory 1GiB --follow -- make -C /srv/app test
+  rota run --each-line images.txt --wait -- convert {} {}.png
 
 Exit codes with --wait: 0 succeeded, 1 failed or cancelled, 4 paused, 6 the --timeout passed
 (the run goes on), 130 Ctrl-C (the run goes on).`,
@@ -63,7 +64,7 @@ Exit codes with --wait: 0 succeeded, 1 failed or cancelled, 4 paused, 6 the --ti
 func (a *app) runSource(c *cobra.Command, o *runOptions, args []string) (jobspecs.Source, error) {
 	changed := c.Flags().Changed
 	dash := c.ArgsLenAtDash()
-	for _, later := range []string{"at", "each-line", "max-parallel"} {
+	for _, later := range []string{"at", "max-parallel"} {
 		if changed(later) {
 			return jobspecs.Source{}, notBuilt("--"+later, "")
 		}
@@ -75,7 +76,11 @@ func (a *app) runSource(c *cobra.Command, o *runOptions, args []string) (jobspec
 				return jobspecs.Source{}, usage("", "--%s is for job files: a command has no variables", flag)
 			}
 		}
-		return o.source(args)
+		lines, err := a.linesOf(o.eachLine)
+		if err != nil {
+			return jobspecs.Source{}, err
+		}
+		return o.source(args, lines)
 	case len(args) == 1 && dash < 0:
 		for _, flag := range adhocFlags() {
 			if changed(flag) {

@@ -120,7 +120,7 @@ func (a *app) runsShow() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			run, err := client.Run(c.Context(), args[0], api.RunOptions{Tasks: true})
+			run, err := client.RunNow(c.Context(), args[0], api.RunOptions{Tasks: true})
 			if err != nil {
 				return err
 			}

@@ -38,7 +38,7 @@ func (a *app) taskShow() *cobra.Command {
 	return &cobra.Command{
 		Use: "show RUN/KEY", Short: "One task with its attempts and output", Args: exactly("a task"),
 		RunE: a.onTask(func(ctx context.Context, client *api.Client, run, key string) error {
-			t, err := client.Task(ctx, run, key)
+			t, err := client.TaskNow(ctx, run, key)
 			if err != nil {
 				return err
 			}

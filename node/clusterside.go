@@ -43,10 +43,28 @@ func (s clusterSide) Contact() rota.Contact { return s.c.Contact() }
 // Servers implements api.State.
 func (s clusterSide) Servers() []api.Replica {
 	servers := s.c.Servers()
+	if len(servers) == 0 {
+		return s.membersOnly()
+	}
 	out := make([]api.Replica, len(servers))
 	for i, r := range servers {
 		out[i] = api.Replica{
 			ID: r.ID, Name: r.Name, Address: r.HTTP, Leader: r.Leader, Voter: r.Voter, Reachable: r.Alive, LastContact: r.Contact,
+		}
+	}
+	return out
+}
+
+// membersOnly gives the servers that gossip knows, where the node holds no part of the
+// log: it can then still pass requests on when no leader is known.
+func (s clusterSide) membersOnly() []api.Replica {
+	leader, _, _ := s.c.Leader()
+	var out []api.Replica
+	for _, m := range s.c.Members() {
+		if m.Server() {
+			out = append(out, api.Replica{
+				ID: m.ID, Name: m.Name, Address: m.HTTP, Leader: m.ID == leader, Reachable: m.State == cluster.MemberAlive, LastContact: -1,
+			})
 		}
 	}
 	return out

@@ -57,7 +57,11 @@ func (n *Node) ready() []api.Check {
 	}
 	if n.agent != nil {
 		st := n.agent.Status()
-		checks = append(checks, api.Check{Name: "agent", OK: !st.Session.IsZero(), Detail: st.Phase})
+		check := api.Check{Name: "agent", OK: !st.Session.IsZero(), Detail: st.Phase}
+		if st.Why != "" {
+			check.Detail += ": " + st.Why
+		}
+		checks = append(checks, check)
 	}
 	return checks
 }

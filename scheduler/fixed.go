@@ -3,7 +3,10 @@ package scheduler
 import "math/bits"
 
 // one is 1 in the fixed-point numbers of this package.
-const one = 1 << 16
+const (
+	oneBits = 16
+	one     = 1 << oneBits
+)
 
 // divide is a*b/c to the nearest, and 0 for c = 0.
 func divide(a, b, c uint64) uint64 {

@@ -7,9 +7,12 @@ import (
 // Weights say how much each part of LeastWaste counts, in units of 1/65536. (Source
 // of the parts and of the values: DESIGN.md of this package, "Least waste".)
 type Weights struct {
-	Value    int64 // of the final waste of each device by itself
-	Fluid    int64 // of the GPU stranded where cpu or memory runs out first
-	Frag     int64 // of the GPU that some demands cannot use: protects those with several devices
+	Value int64 // of the final waste of each device by itself
+	Fluid int64 // of the GPU stranded where cpu or memory runs out first
+	Frag  int64 // of the GPU that some demands cannot use: protects those with several devices
+	// Gang is the part of Fluid in which tasks with several devices count as
+	// indivisible, 0..65536: protects them where tasks come and go.
+	Gang     int64
 	Scarcity int64 // of taking devices of models that other demands insist on
 	Crowd    int64 // of the GPU left free on the node, an eighth of it
 	// Grain is the step of a score, in thousandths of a device; at least 1. Nodes
@@ -19,7 +22,7 @@ type Weights struct {
 
 // DefaultWeights are the all-round settings.
 func DefaultWeights() Weights {
-	return Weights{Value: 2 * one, Fluid: one / 2, Frag: one / 2, Scarcity: one / 4, Grain: 40}
+	return Weights{Value: 2 * one, Fluid: one / 2, Frag: one / 2, Gang: one, Scarcity: one / 4, Grain: 40}
 }
 
 // LeastWaste places tasks where the GPU that will in the end go to waste grows
@@ -73,14 +76,15 @@ func (p *LeastWaste) Rate(n *rota.Node, held *rota.Held, r *rota.Resources, devi
 	for i := range gpus {
 		room.gpu = append(room.gpu, held.FreeMilli(i))
 	}
-	before := w.of(&room)
+	before, _ := w.of(&room)
 	room.cpu -= r.CPUMilli
 	room.mem -= r.MemoryBytes
 	if r.GPU.ShareMilli == 0 {
 		for _, d := range devices {
 			room.gpu[d] -= rota.WholeGPU
 		}
-		return p.score(before, w.of(&room), &room), leastFree(held, devices)
+		after, left := w.of(&room)
+		return p.score(before, after, left), leastFree(held, devices)
 	}
 	device = outside
 	for i, d := range devices {
@@ -89,7 +93,8 @@ func (p *LeastWaste) Rate(n *rota.Node, held *rota.Held, r *rota.Resources, devi
 			continue
 		}
 		room.gpu[d] -= r.GPU.ShareMilli
-		s := p.score(before, w.of(&room), &room)
+		after, left := w.of(&room)
+		s := p.score(before, after, left)
 		room.gpu[d] = free
 		if device == outside || s > score || s == score && free < room.gpu[device] {
 			score, device = s, d
@@ -108,9 +113,10 @@ func seen(gpu []int64, devices []int, free int64) bool {
 	return false
 }
 
-// score turns the waste before and after into whole grains, rounded down.
-func (p *LeastWaste) score(before, after int64, left *room) int64 {
-	gain := before - after - p.weights.Crowd*left.total()/8
+// score turns the waste before and after, with left thousandths free then, into
+// whole grains, rounded down.
+func (p *LeastWaste) score(before, after, left int64) int64 {
+	gain := before - after - p.weights.Crowd*left/8
 	step := p.weights.Grain * one
 	q := gain / step
 	if gain%step < 0 {
@@ -124,13 +130,4 @@ type room struct {
 	cpu int64   // milli
 	mem int64   // bytes
 	gpu []int64 // thousandths of each device
-}
-
-// total is the free GPU of all devices.
-func (r *room) total() int64 {
-	t := int64(0)
-	for _, g := range r.gpu {
-		t += g
-	}
-	return t
 }

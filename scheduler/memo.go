@@ -25,6 +25,33 @@ type view struct {
 	room  uint32 // see rooms; closed: nothing may be placed now
 }
 
+// free is what a node has to give, in short: most demands are seen not to fit by it
+// alone, without a look at what a class remembers.
+type free struct {
+	cpu, mem, disk int64
+	most           int64 // free of the device with the most, in thousandths
+	whole          int   // devices wholly free
+}
+
+func freeOf(h *host) free {
+	c := &h.node.Capacity
+	f := free{cpu: c.CPUMilli - h.held.CPUMilli, mem: c.MemoryBytes - h.held.MemoryBytes, disk: c.DiskBytes - h.held.DiskBytes}
+	for i := range c.GPUs {
+		g := h.held.FreeMilli(i)
+		f.most = max(f.most, g)
+		if g >= rota.WholeGPU {
+			f.whole++
+		}
+	}
+	return f
+}
+
+// short reports whether a demand certainly does not fit.
+func (f *free) short(r *rota.Resources) bool {
+	return r.CPUMilli > f.cpu || r.MemoryBytes > f.mem || r.DiskBytes > f.disk ||
+		r.GPU.ShareMilli > f.most || r.GPU.ShareMilli == 0 && r.GPU.Count > f.whole
+}
+
 // closed is the room of a node that may be given nothing.
 const closed = 0
 

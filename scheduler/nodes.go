@@ -50,6 +50,7 @@ func (s *Scheduler) hostOf(n *rota.Node) (h *host, known bool) {
 		s.byID[n.ID] = h
 		s.hosts = append(s.hosts, h)
 		s.views = append(s.views, view{})
+		s.frees = append(s.frees, free{})
 		s.arrange(h)
 	}
 	return h, known
@@ -161,6 +162,7 @@ func (s *Scheduler) touch(h *host, held rota.Held) {
 	if usable && held.Slots < h.node.Capacity.Slots {
 		v.room = s.rooms.number(h)
 	}
+	s.frees[h.index] = freeOf(h)
 	s.touches[s.touched%uint64(len(s.touches))] = int32(h.index)
 	s.touched++
 	if gained {

@@ -69,7 +69,7 @@ func (r *ranking) rate(s *Scheduler, c *class, i int32) {
 	}
 	k.view = v
 	o := opinion{}
-	if v.room != closed && k.misfit == rota.MisfitNone {
+	if v.room != closed && k.misfit == rota.MisfitNone && !s.frees[i].short(&c.spec.Resources) {
 		o = r.opinion(s, c, i, v.room)
 	}
 	k.device = o.device
@@ -110,9 +110,6 @@ func (r *ranking) opinion(s *Scheduler, c *class, i int32, room uint32) opinion 
 // share about all that have the room.
 func (r *ranking) form(s *Scheduler, c *class, h *host) opinion {
 	res := &c.spec.Resources
-	if rota.HasRoom(h.node, h.held, res) != rota.MisfitNone {
-		return opinion{}
-	}
 	d := res.GPU
 	s.devices = s.devices[:0]
 	if d.Count > 0 {

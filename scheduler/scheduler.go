@@ -43,6 +43,7 @@ type Scheduler struct {
 	touches [4096]int32 // their indexes
 	touched uint64
 	views   []view // by the index of the host
+	frees   []free // by the same
 	// lastShape is the newest number of a view's shape.
 	lastShape uint32
 	// byName are the hosts in the order of their names, order their places in it by

@@ -1,5 +1,7 @@
 package scheduler
 
+import "github.com/rota-sched/rota"
+
 // waste rates what is free on a node whose devices are of one kind, in thousandths
 // of a device times `one`: more is worse.
 type waste struct {
@@ -8,11 +10,13 @@ type waste struct {
 	barred   int64 // weight of shapes that may not use the kind, fluid and frag together
 	groups   []fragGroup
 	scarcity int64
+	gang     int64
 }
 
 // fluidShape is one typical shape in the fluid part.
 type fluidShape struct {
 	weight int64
+	count  int64 // devices
 	perCPU int64 // GPU that uses up 1 milli of cpu, in 1/fluidScale
 	perMem int64 // GPU that uses up 1 MiB, in 1/fluidScale
 }
@@ -39,42 +43,55 @@ type cpuStep struct {
 	weight int64 // of the shapes that ask for this or more
 }
 
-// of rates the room.
-func (w *waste) of(r *room) int64 {
-	total, sum := int64(0), int64(0)
+// of rates the room, and says how much GPU is free in it.
+func (w *waste) of(r *room) (waste, total int64) {
+	var few [16]int64
+	gpu := few[:0] // those with something free
 	for _, g := range r.gpu {
-		total += g
 		if g > 0 {
-			sum += w.value[min(g/10, 100)]
+			total += g
+			waste += w.value[min(g/10, 100)]
+			gpu = append(gpu, g)
 		}
 	}
 	if total == 0 {
-		return sum
+		return 0, 0
 	}
-	return sum + (w.barred-w.scarcity)*total + w.fluid(r, total) + w.frag(r, total)
+	return waste + (w.barred-w.scarcity)*total + w.fluid(r, gpu, total) + w.frag(r.cpu, gpu, total), total
 }
 
 // fluid is the GPU left stranded if the node were filled with one shape alone, the
-// mean over the typical ones.
-func (w *waste) fluid(r *room, total int64) int64 {
+// mean over the typical ones. Cpu and memory count as if demands could be cut at will;
+// that those with several devices cannot be is counted by the weight gang.
+func (w *waste) fluid(r *room, gpu []int64, total int64) int64 {
 	cpu, mem := min(max(r.cpu, 0), unbounded), min(max(r.mem>>20, 0), unbounded)
-	sum := int64(0)
+	sum, whole := int64(0), int64(0)
+	for _, g := range gpu {
+		if g >= rota.WholeGPU {
+			whole++
+		}
+	}
 	for i := range w.shapes {
 		s := &w.shapes[i]
-		if usable := min(cpu*s.perCPU, mem*s.perMem) >> fluidBits; usable < total {
-			sum += s.weight * (total - usable)
+		usable := min(cpu*s.perCPU, mem*s.perMem) >> fluidBits
+		usable = min(usable, total)
+		if s.count > 1 {
+			if gangs := whole / s.count * s.count * rota.WholeGPU; gangs < usable {
+				usable -= (usable - gangs) * w.gang >> oneBits
+			}
 		}
+		sum += s.weight * (total - usable)
 	}
 	return sum
 }
 
 // frag is the GPU that a demand drawn from all of them could not use.
-func (w *waste) frag(r *room, total int64) int64 {
+func (w *waste) frag(cpu int64, gpu []int64, total int64) int64 {
 	sum := int64(0)
 	for i := range w.groups {
 		g := &w.groups[i]
 		fit, small := 0, int64(0)
-		for _, free := range r.gpu {
+		for _, free := range gpu {
 			if free >= g.milli {
 				fit++
 			} else {
@@ -87,7 +104,7 @@ func (w *waste) frag(r *room, total int64) int64 {
 		}
 		short := int64(0)
 		for _, c := range g.cpus {
-			if c.cpu <= r.cpu {
+			if c.cpu <= cpu {
 				break
 			}
 			short = c.weight

@@ -64,7 +64,7 @@ func (b *wasteBuilder) build(g rota.GPU) *waste {
 			return o.table
 		}
 	}
-	made.table = &waste{scarcity: made.scarcity}
+	made.table = &waste{scarcity: made.scarcity, gang: b.weights.Gang}
 	value := deviceValues(b.singles(g))
 	for x := range value {
 		made.table.value[x] = b.weights.Value * value[x]
@@ -84,6 +84,7 @@ func (b *wasteBuilder) buildFluid(g rota.GPU, w *waste) {
 		}
 		w.shapes = append(w.shapes, fluidShape{
 			weight: weight,
+			count:  int64(s.GPU.Count),
 			perCPU: rate(3*s.Milli(), 2*s.CPUMilli),
 			perMem: rate(s.Milli(), s.MemoryBytes>>20),
 		})

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"time"
 
 	"github.com/rota-sched/rota"
 	"github.com/rota-sched/rota/scheduler"
@@ -17,6 +18,7 @@ type cluster struct {
 	// placed are the tasks that run, with what they hold.
 	tasks int
 	used  int64 // thousandths of devices
+	spent time.Duration // in the scheduler
 	// arrivals are what the policy learns from; nil: it does not.
 	arrivals *rota.Arrivals
 }
@@ -78,18 +80,18 @@ func (c *cluster) arrive(spec *rota.TaskSpec) (running, bool) {
 		c.sched.Learn(c.arrivals.Known)
 	}
 	t := &rota.Task{ID: rota.TaskID{Run: "bench", Key: rota.TaskKey(fmt.Sprint(c.tasks))}, Order: c.tasks, Spec: spec, Status: rota.StatusQueued}
-	c.sched.Observe(&rota.Change{Task: t})
-	ps := c.sched.Plan(0, 1)
+	c.observe(&rota.Change{Task: t})
+	ps := c.plan()
 	after := *t
 	if len(ps) == 0 {
 		after.Status = rota.StatusCancelled
-		c.sched.Observe(&rota.Change{Task: &after})
+		c.observe(&rota.Change{Task: &after})
 		return running{}, false
 	}
 	after.Status = rota.StatusRunning
 	r := running{node: ps[0].Session.Node, hold: rota.Hold{Task: t.ID, Resources: spec.Resources, GPUs: ps[0].GPUs}}
 	c.change(r, rota.Held.Add, 1)
-	c.sched.Observe(&rota.Change{Task: &after})
+	c.observe(&rota.Change{Task: &after})
 	return r, true
 }
 
@@ -100,7 +102,7 @@ func (c *cluster) change(r running, move func(rota.Held, *rota.Capacity, rota.Ho
 	n := *c.nodes[r.node]
 	n.Held = move(n.Held, &n.Capacity, r.hold)
 	c.nodes[r.node] = &n
-	c.sched.Observe(&rota.Change{Node: &n})
+	c.observe(&rota.Change{Node: &n})
 	d := r.hold.Resources.GPU
 	c.used += sign * int64(d.Count) * d.MilliEach()
 }

@@ -1,10 +1,13 @@
 package placement
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand"
 	"slices"
+	"strings"
 )
 
 // made describes a workload that is drawn, not recorded: that a policy is good on a
@@ -138,4 +141,63 @@ func (w made) balance(kinds []demand, weights []float64) {
 		c := kinds[i].class()
 		weights[i] *= want[c] / have[c]
 	}
+}
+
+// reshaped draws tasks from those of a trace so that the parts are others: the
+// kinds of tasks stay real. w.plain below 0 keeps the trace's part, typed names
+// models that the cluster has.
+func (w made) reshaped(t *Trace, seed int64) *Trace {
+	r := rand.New(rand.NewSource(seed))
+	out := &Trace{Workload: t.Workload + w.name, Nodes: t.Nodes}
+	var kinds []demand
+	at := map[demand]int{}
+	for i := range t.Tasks {
+		d := demandOf(&t.Tasks[i])
+		if _, ok := at[d]; !ok {
+			at[d] = len(kinds)
+			kinds = append(kinds, d)
+		}
+	}
+	weights := make([]float64, len(kinds))
+	for i := range t.Tasks {
+		weights[at[demandOf(&t.Tasks[i])]]++
+	}
+	w.balance(kinds, weights)
+	models := modelsBySize(t)
+	sums, total := make([]float64, len(weights)), 0.0
+	for i, x := range weights {
+		total += x
+		sums[i] = total
+	}
+	specs := specs{}
+	for asked := int64(0); asked < t.CapacityMilli(); {
+		i, _ := slices.BinarySearch(sums, r.Float64()*total)
+		d := kinds[min(i, len(kinds)-1)]
+		if d.count > 0 && d.count < 8 && r.Float64() < w.typed {
+			d.models = models[r.Intn(len(models))]
+		}
+		j := specs.job(fmt.Sprintf("task-%06d", len(out.Tasks)), d)
+		asked += j.GPUMilli()
+		out.Tasks = append(out.Tasks, j)
+	}
+	return out
+}
+
+func demandOf(j *Job) demand {
+	r := &j.Spec.Resources
+	return demand{cpu: r.CPUMilli, mib: r.MemoryBytes >> 20, count: r.GPU.Count, milli: r.GPU.MilliEach(), models: strings.Join(j.Models, "|")}
+}
+
+// modelsBySize are the three models with the most devices, and the first and third
+// together, as tasks name them.
+func modelsBySize(t *Trace) []string {
+	counts := map[string]int{}
+	for i := range t.Nodes {
+		counts[t.Nodes[i].Model] += t.Nodes[i].GPUs
+	}
+	models := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+		return cmp.Or(cmp.Compare(counts[b], counts[a]), strings.Compare(a, b))
+	})
+	models = models[:min(len(models), 3)]
+	return append(models, models[0]+"|"+models[len(models)-1])
 }

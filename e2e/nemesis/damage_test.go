@@ -84,8 +84,8 @@ func empty(t *testing.T, n *node) {
 
 func raftDir(n *node) string { return filepath.Join(n.dir, "raft") }
 
-// change rewrites a file.
-func change(t *testing.T, path string, how func([]byte) []byte) {
+// change rewrites a file and returns how long it was.
+func change(t *testing.T, path string, how func([]byte) []byte) int {
 	t.Helper()
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -94,6 +94,7 @@ func change(t *testing.T, path string, how func([]byte) []byte) {
 	if err := os.WriteFile(path, how(b), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return len(b)
 }
 
 // flipEntry flips a bit in what the clients wrote last, as the log keeps it.

@@ -24,25 +24,29 @@ func TestDisksAreSlowAndFail(t *testing.T) {
 	w := newWorld(t, plan{nodes: 3})
 	tl := w.follow(t)
 	for _, f := range []fault{
-		{name: "leader's fsync +400 ms", hold: 8 * time.Second, do: injected(theLeader, "delay_enter=400000")},
-		{name: "a follower's fsync +400 ms", hold: 8 * time.Second, do: injected(aFollower, "delay_enter=400000")},
-		{name: "everybody's fsync +400 ms", hold: 8 * time.Second, do: injected(everybody, "delay_enter=400000")},
-		{name: "leader's fsync hangs 4 s each", hold: 8 * time.Second, do: injected(theLeader, "delay_enter=4000000")},
-		{name: "leader's fsync fails (EIO)", hold: 4 * time.Second, do: injected(theLeader, "error=EIO")},
-		{name: "a follower's fsync fails (EIO)", hold: 4 * time.Second, do: injected(aFollower, "error=EIO")},
+		{name: "leader's fsync +400 ms", hold: 8 * time.Second, do: injected(theLeader, syncs, "delay_enter=400000")},
+		{name: "a follower's fsync +400 ms", hold: 8 * time.Second, do: injected(aFollower, syncs, "delay_enter=400000")},
+		{name: "everybody's fsync +400 ms", hold: 8 * time.Second, do: injected(everybody, syncs, "delay_enter=400000")},
+		{name: "leader's fsync hangs 4 s each", hold: 8 * time.Second, do: injected(theLeader, syncs, "delay_enter=4000000")},
+		{name: "leader's fsync fails (EIO)", hold: 4 * time.Second, do: injected(theLeader, syncs, "error=EIO")},
+		{name: "writes to the leader's log fail (EIO)", hold: 4 * time.Second, do: injected(theLeader, "pwrite64", "error=EIO")},
+		{name: "a follower's fsync fails (EIO)", hold: 4 * time.Second, do: injected(aFollower, syncs, "error=EIO")},
 	} {
 		w.suffer(t, tl, f)
 	}
 }
 
-// injected lets the sync calls of processes be late or fail while a tracer is
-// attached to them.
-func injected(who func(w *world) []*node, what string) func(w *world) func() {
+// syncs are the calls that bring a file to the disk.
+const syncs = "fsync,fdatasync"
+
+// injected lets system calls of agents be late or fail while a tracer is attached
+// to them.
+func injected(who func(w *world) []*node, calls, what string) func(w *world) func() {
 	return func(w *world) func() {
 		var tracers []*exec.Cmd
 		for _, n := range who(w) {
 			cmd := exec.Command("strace", "-f", "-qq", "-o", "/dev/null", "-p", strconv.Itoa(n.cmd.Process.Pid),
-				"-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:"+what)
+				"-e", "trace="+calls, "-e", "inject="+calls+":"+what)
 			var said bytes.Buffer
 			cmd.Stderr = &said
 			if err := cmd.Start(); err != nil {

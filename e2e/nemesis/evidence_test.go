@@ -118,13 +118,19 @@ func startGap(lines []line, from, to time.Duration) time.Duration {
 	return max(longest, to-last)
 }
 
-// rerun counts the attempts after the first within a period.
+// rerun counts the processes that started within a period after an earlier attempt
+// of their task had started, too.
 func rerun(lines []line, from time.Duration) int {
 	n := 0
+	started := map[string]bool{}
 	for _, l := range lines {
-		if l.word == "start" && l.attempt > 1 && l.up >= from {
+		if l.word != "start" {
+			continue
+		}
+		if started[l.task] && l.up >= from {
 			n++
 		}
+		started[l.task] = true
 	}
 	return n
 }

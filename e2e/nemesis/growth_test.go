@@ -3,7 +3,9 @@ package nemesis
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -43,20 +45,18 @@ func TestMembershipChangesDuringAPartition(t *testing.T) {
 func TestSnapshotTravelsOverAThinLine(t *testing.T) {
 	long(t)
 	possible(t)
-	w := newWorld(t, plan{nodes: 3, wires: true})
-	w.fill(t, 18_000)
+	w := newWorld(t, plan{nodes: 3, wires: true, flags: []string{"--log-store", "wal"}}) // it fills faster
+	w.fill(t, 17_000)
 	victim := w.nodes[0]
 	w.suffer(t, nil, fault{name: "a bit of the newest snapshot flipped", hold: 2 * time.Second, do: func(w *world) func() {
 		victim.killHost()
 		return func() {
-			found, err := filepath.Glob(filepath.Join(raftDir(victim), "snapshots", "*", "state.bin"))
-			if err != nil || len(found) == 0 {
-				w.t.Fatalf("no snapshot: %v", err)
+			for _, path := range newest(w.t, filepath.Join(raftDir(victim), "snapshots", "*", "state.bin")) {
+				w.note("a snapshot of %d bytes", change(w.t, path, func(b []byte) []byte {
+					b[len(b)/2] ^= 1
+					return b
+				}))
 			}
-			change(w.t, found[len(found)-1], func(b []byte) []byte {
-				b[len(b)/2] ^= 1
-				return b
-			})
 			w.comesBack(victim, false)
 		}
 	}})
@@ -83,7 +83,7 @@ func TestSnapshotTravelsOverAThinLine(t *testing.T) {
 			if err != nil {
 				return err.Error(), false
 			}
-			return fmt.Sprintf("it is at %d of %d", s.Index, lead.Index), s.Index > 0 && s.Index+1000 > lead.Index
+			return fmt.Sprintf("%s is at %d of %d", s.Node, s.Index, lead.Index), s.Node == fourth.name && s.Index+1000 > lead.Index
 		})
 		w.note("the state came after %s", seconds(time.Since(began)))
 		return func() { w.wires.set(nil) }
@@ -114,4 +114,24 @@ func (w *world) fill(t *testing.T, entries uint64) {
 		found, _ := filepath.Glob(filepath.Join(raftDir(w.nodes[0]), "snapshots", "*", "state.bin"))
 		return fmt.Sprintf("entry %d, snapshots %v", s.Index, found), s.Index > entries && len(found) > 0
 	})
+}
+
+// newest is the youngest of some files; none is an error.
+func newest(t *testing.T, pattern string) []string {
+	t.Helper()
+	found, err := filepath.Glob(pattern)
+	if err != nil || len(found) == 0 {
+		t.Fatalf("no file %s: %v", pattern, err)
+	}
+	slices.SortFunc(found, func(a, b string) int { return age(t, b).Compare(age(t, a)) })
+	return found[:1]
+}
+
+func age(t *testing.T, path string) time.Time {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.ModTime()
 }

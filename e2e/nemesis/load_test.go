@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptrace"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,7 @@ type deed struct {
 // load is clients at work, and what they did and heard.
 type load struct {
 	w       *world
+	nodes   []*node // those there were when it began
 	name    string
 	began   time.Time
 	clients int
@@ -50,13 +52,13 @@ const endless = int64(1) << 60
 // work starts clients, each of which talks to all nodes in turn, also to those that
 // are in trouble.
 func (w *world) work(name string) *load {
-	l := &load{w: w, name: name, began: time.Now(), clients: 6, pause: 15 * time.Millisecond, try: 3 * time.Second, heard: map[string]int{}}
+	l := &load{w: w, nodes: slices.Clone(w.nodes), name: name, began: time.Now(), clients: 6, pause: 15 * time.Millisecond, try: 3 * time.Second, heard: map[string]int{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	l.cancel = cancel
 	for c := range l.clients {
 		l.wg.Go(func() { l.client(ctx, newActor(c, nil, name)) })
 	}
-	for i, n := range w.nodes { // whether anybody accepts is seen by asking everybody all the time
+	for i, n := range l.nodes { // whether anybody accepts is seen by asking everybody all the time
 		l.wg.Go(func() { l.ask(ctx, i, n) })
 	}
 	return l
@@ -91,11 +93,11 @@ func newActor(c int, pin *node, seed string) *actor {
 	return &actor{c, pin, rand.New(rand.NewPCG(uint64(c), uint64(len(seed))))} //nolint:gosec // chance for a load
 }
 
-func (a *actor) node(w *world) *node {
+func (a *actor) node(of []*node) *node {
 	if a.pin != nil {
 		return a.pin
 	}
-	return w.nodes[a.rng.IntN(len(w.nodes))]
+	return of[a.rng.IntN(len(of))]
 }
 
 // stop ends the clients. Those with a submission in doubt go on until they know.
@@ -170,7 +172,7 @@ func (l *load) submit(d *deed, a *actor) (known, refused bool) {
 	if d.exec {
 		source = l.w.execJob() // always the same: the same key with another request is a conflict
 	}
-	n := a.node(l.w)
+	n := a.node(l.nodes)
 	var run *api.RunView
 	var existed bool
 	unknown, err := l.op(a.c, call{kind: "submit", key: d.key}, func(ctx context.Context) (answer, error) {
@@ -199,7 +201,7 @@ func (l *load) submit(d *deed, a *actor) (known, refused bool) {
 }
 
 func (l *load) read(d *deed, a *actor) {
-	n := a.node(l.w)
+	n := a.node(l.nodes)
 	_, _ = l.op(a.c, call{kind: "read", key: d.key, id: string(d.id)}, func(ctx context.Context) (answer, error) {
 		run, err := n.client.Run(ctx, string(d.id), api.RunOptions{Consistent: true})
 		if errors.Is(err, rota.ErrNotFound) {
@@ -233,7 +235,7 @@ func (l *load) cancelRun(d *deed, a *actor) {
 		}
 	}
 	l.mu.Unlock()
-	n := a.node(l.w)
+	n := a.node(l.nodes)
 	_, _ = l.op(a.c, call{kind: "cancel", key: d.key, id: string(d.id)}, func(ctx context.Context) (answer, error) {
 		_, err := n.client.CancelRun(ctx, string(d.id), "nemesis")
 		switch {

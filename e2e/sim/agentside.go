@@ -3,7 +3,6 @@ package sim
 import (
 	"errors"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/rota-sched/rota"
@@ -57,10 +56,13 @@ func (m *machine) startAgent(p *program) *agentSide {
 func (a *agentSide) now() agent.BootTime { return agent.BootTime(a.m.bootClock()) }
 
 func (a *agentSide) step(ev agent.Event) {
-	if a.p.dead {
+	if a.p.gone() {
 		return
 	}
-	for _, act := range slices.Clone(a.core.Step(ev, a.now())) {
+	had := a.core.Session()
+	acts := slices.Clone(a.core.Step(ev, a.now()))
+	a.w.check.gaveUp(a, had, ev)
+	for _, act := range acts {
 		a.carry(act)
 	}
 	wake := a.core.Wake()
@@ -68,7 +70,7 @@ func (a *agentSide) step(ev agent.Event) {
 		a.spins = 0
 	}
 	if a.spins > 1000 {
-		a.w.broken("%s: the agent's core wants to be woken at once, again and again", a.m.name)
+		a.w.broken(rests, "%s: the agent's core wants to be woken at once, again and again", a.m.name)
 	}
 	a.alarm.arm(time.Duration(wake), wake != 0, func() { a.step(agent.Tick{}) })
 }
@@ -105,6 +107,7 @@ func (a *agentSide) carry(act agent.Action) {
 		a.stop(act)
 	case agent.SendReport:
 		a.w.command(a.p, rota.Command{Op: act.Report}, callTimeout, func(res rota.Result, err error) {
+			a.w.check.reported(&act.Report, res.Items)
 			a.step(agent.Reported{Batch: act.Batch, Answers: res.Items, Err: err})
 		})
 	case agent.Ack:
@@ -131,126 +134,6 @@ func (a *agentSide) carry(act agent.Action) {
 	case agent.Done:
 		a.p.later(0, a.ended)
 	}
-}
-
-// greet connects to the machine's keeper, starting one where none lives.
-func (a *agentSide) greet() {
-	k := a.m.keeper
-	if k == nil || k.p.dead {
-		a.p.later(a.w.between(5*time.Millisecond, 40*time.Millisecond), func() {
-			if k = a.m.keeper; k == nil || k.p.dead {
-				k = a.m.startKeeper()
-			}
-			a.hello(k)
-		})
-		return
-	}
-	a.hello(k)
-}
-
-func (a *agentSide) hello(k *keeperSide) {
-	if a.conn == nil || a.conn.closed || a.conn.k != k {
-		k.conns++
-		a.conn = &conn{number: k.conns, a: a, k: k}
-	}
-	c := a.conn
-	answered := false
-	c.ask(func(k *keeperSide) {
-		if k.conn != c {
-			k.step(keeper.AgentBack{Conn: c.number})
-			k.conn = c
-		}
-		sn := k.core.Snapshot()
-		c.say(func(a *agentSide) {
-			answered = true
-			a.greeted(k, sn)
-		})
-	})
-	a.p.later(callTimeout, func() {
-		if !answered {
-			a.step(agent.Greeted{Err: errGone})
-		}
-	})
-}
-
-// greeted is the node's reading of what a keeper holds.
-func (a *agentSide) greeted(k *keeperSide, sn keeper.Snapshot) {
-	kept := agent.Kept{
-		ID: k.id, Boot: a.m.boot(), Containment: "pidns", Over: sn.Phase == keeper.PhaseEnding || sn.Phase == keeper.PhaseReleasing,
-		Lease: agent.Lease{Session: sn.Session, Deadline: agent.BootTime(sn.Deadline), Incarnation: sn.Newest.Incarnation, Index: sn.Newest.Index},
-	}
-	var tasks []agent.Task
-	for i := range sn.Attempts {
-		at := &sn.Attempts[i]
-		kept.Attempts = append(kept.Attempts, agent.KeptAttempt{Ref: agent.Ref(at.Ref), Running: at.Running()})
-		tasks = append(tasks, a.m.records[agent.Ref(at.Ref)])
-	}
-	a.step(agent.Greeted{Kept: kept, Tasks: tasks})
-}
-
-// disconnected: the keeper died, or another agent took over.
-func (a *agentSide) disconnected(c *conn) {
-	if !a.leaving {
-		a.step(agent.KeeperSaid{Event: agent.KeeperEvent{Keeper: c.k.id, Kind: agent.KeeperGone}})
-	}
-	order := a.order
-	a.order = nil
-	for _, ref := range order {
-		if f := a.running[ref]; f != nil {
-			delete(a.running, ref)
-			if !f.handled {
-				a.step(agent.Started{Ref: ref}) // whether it was is not known
-			}
-			a.step(agent.Lost{Ref: ref})
-		}
-	}
-}
-
-// tellKeeper sends a request; answered runs in the agent, not at all if the
-// connection breaks.
-func (a *agentSide) tellKeeper(event func(uint64) keeper.Event, answered func(keeper.Reply)) bool {
-	c := a.conn
-	if c == nil || c.closed {
-		return false
-	}
-	c.ask(func(k *keeperSide) {
-		k.request(event, func(r keeper.Reply) { c.say(func(*agentSide) { answered(r) }) })
-	})
-	return true
-}
-
-// sendLease tells the keeper the newest lease, one after the other.
-func (a *agentSide) sendLease() {
-	if a.leasing || a.lease == nil {
-		return
-	}
-	l := *a.lease
-	a.lease, a.leasing = nil, true
-	ended := false
-	end := func(err error) {
-		if !ended {
-			ended, a.leasing = true, false
-			a.step(agent.Extended{Lease: l, Err: err})
-			a.sendLease()
-		}
-	}
-	c := a.conn
-	sent := a.tellKeeper(func(t uint64) keeper.Event {
-		c.k.step(keeper.NoteView{View: keeper.ViewMark{Incarnation: l.Incarnation, Index: l.Index}})
-		return keeper.Begin{Token: t, Session: l.Session, Deadline: keeper.BootTime(l.Deadline)}
-	}, func(r keeper.Reply) { end(errorOf(r)) })
-	limit := a.w.times.Renew
-	if !sent {
-		limit = 0
-	}
-	a.p.later(limit, func() { end(errGone) })
-}
-
-func errorOf(r keeper.Reply) error {
-	if r.Kind == rota.KindNone {
-		return nil
-	}
-	return &rota.Refusal{Kind: r.Kind, Detail: r.Detail}
 }
 
 // poll asks all servers for their last contact and takes what they answer in time.
@@ -280,6 +163,9 @@ func (a *agentSide) poll(act agent.Poll) {
 		})
 	}
 	a.p.later(a.w.times.Poll*3/4, end)
+	if trap := a.w.trap; trap != nil {
+		trap(a.m)
+	}
 }
 
 func (a *agentSide) openStream(act agent.OpenStream) {
@@ -293,136 +179,4 @@ func (a *agentSide) openStream(act agent.OpenStream) {
 			delete(a.streams, act.Stream)
 			a.step(agent.StreamEnded{Stream: act.Stream, Err: err})
 		})
-}
-
-func (a *agentSide) startTask(act agent.StartTask) {
-	ref := agent.Ref{Task: act.Assignment.Task, Fence: act.Assignment.Fence}
-	d := a.w.between(100*time.Microsecond, 5*time.Millisecond)
-	if !a.w.cfg.Calm && a.w.chance(5) {
-		d = a.w.between(0, 2*time.Second)
-	}
-	a.p.later(d, func() {
-		if a.now() >= act.Before {
-			a.step(agent.NotStarted{Ref: ref})
-			return
-		}
-		if act.Assignment.Spec.Driver == rota.DriverNoop {
-			a.step(agent.Ended{Ref: ref, Began: true})
-			return
-		}
-		a.spawn(ref, agent.Task{Assignment: act.Assignment, Node: a.m.id, NodeName: a.m.name, StartedAt: a.now()})
-	})
-}
-
-// spawn is the driver's dealing with the keeper.
-func (a *agentSide) spawn(ref agent.Ref, t agent.Task) {
-	a.m.records[ref] = t
-	sent := a.tellKeeper(func(token uint64) keeper.Event {
-		return keeper.SpawnAsked{Token: token, Ref: keeper.Ref(ref)}
-	}, func(r keeper.Reply) {
-		f := a.running[ref]
-		switch {
-		case f == nil:
-		case r.Kind == rota.KindNone:
-			f.handled = true
-			a.step(agent.Started{Ref: ref})
-		case r.Kind == rota.KindStale || r.Kind == rota.KindUnavailable:
-			delete(a.running, ref)
-			a.step(agent.NotStarted{Ref: ref})
-		default:
-			delete(a.running, ref)
-			cause := rota.CauseInternal
-			if r.Refused {
-				cause = rota.CauseRefused
-			}
-			a.step(agent.Ended{Ref: ref, Outcome: rota.Outcome{Cause: cause, Message: r.Detail}})
-		}
-	})
-	if !sent {
-		a.step(agent.NotStarted{Ref: ref})
-		return
-	}
-	a.follow(ref)
-}
-
-func (a *agentSide) follow(ref agent.Ref) *followed {
-	f := &followed{ref: ref}
-	a.running[ref] = f
-	a.order = append(a.order, ref)
-	return f
-}
-
-// adopt follows an attempt that the keeper holds.
-func (a *agentSide) adopt(t agent.Task) {
-	ref := t.Ref()
-	c := a.conn
-	if c == nil || c.closed {
-		a.p.later(0, func() { a.step(agent.Lost{Ref: ref}) })
-		return
-	}
-	f := a.follow(ref)
-	c.ask(func(k *keeperSide) {
-		at, known := k.core.Attempt(keeper.Ref(ref))
-		c.say(func(*agentSide) {
-			switch {
-			case a.running[ref] != f:
-			case !known:
-				delete(a.running, ref)
-				a.step(agent.Lost{Ref: ref})
-			default:
-				f.handled = true
-				a.step(agent.Started{Ref: ref})
-				if at.State == keeper.StateExited {
-					a.pushed(at)
-				}
-			}
-		})
-	})
-}
-
-// pushed is the keeper's word on how an attempt stands.
-func (a *agentSide) pushed(at keeper.Attempt) {
-	ref := agent.Ref(at.Ref)
-	f := a.running[ref]
-	switch {
-	case f == nil || !f.handled:
-	case at.State != keeper.StateExited && at.Unreaped && !f.unreaped:
-		f.unreaped = true
-		a.step(agent.Ended{Ref: ref, Began: true, Outcome: outcomeOf(&at, keeper.BootTime(a.now())), Unreaped: true})
-	case at.State != keeper.StateExited:
-	case f.unreaped:
-		delete(a.running, ref)
-		a.step(agent.Reaped{Ref: ref})
-	default:
-		delete(a.running, ref)
-		a.step(agent.Ended{Ref: ref, Began: true, Outcome: outcomeOf(&at, keeper.BootTime(a.now()))})
-	}
-}
-
-func (a *agentSide) stop(act agent.StopTask) {
-	if f := a.running[act.Ref]; f == nil || !f.handled {
-		return
-	}
-	a.tellKeeper(func(t uint64) keeper.Event {
-		return keeper.StopAsked{Token: t, Ref: keeper.Ref(act.Ref), Signal: syscall.SIGTERM, Grace: act.How.Grace, Reason: act.Cause.String()}
-	}, func(keeper.Reply) {})
-}
-
-func (a *agentSide) release(act agent.Release) {
-	expire := func() {
-		cmd := rota.Command{Op: rota.ExpireSession{Session: act.Session, Released: true, Left: act.Left}}
-		a.w.command(a.p, cmd, callTimeout, func(_ rota.Result, err error) { a.step(agent.Released{Err: err}) })
-	}
-	if len(act.Items) == 0 {
-		expire()
-		return
-	}
-	report := rota.Command{Op: rota.Report{Session: act.Session, Items: act.Items}}
-	a.w.command(a.p, report, callTimeout, func(_ rota.Result, err error) {
-		if err != nil && rota.KindOf(err) != rota.KindStale {
-			a.step(agent.Released{Err: err})
-			return
-		}
-		expire()
-	})
 }

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"container/heap"
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
@@ -32,7 +31,24 @@ type engine struct {
 	whole  bool
 	digest uint64 // of everything that was noted
 	failed error  // the first promise that was broken
+	breaks promise
 }
+
+// promise is what a history is held to.
+type promise string
+
+// The promises. (Source: DESIGN.md, section 1; RELIABILITY.md, section 1.)
+const (
+	kept   promise = "kept"   // what was acknowledged stays
+	once   promise = "once"   // one outcome a task, of the attempt whose fence is valid
+	alone  promise = "alone"  // no two live executions of a task; nothing lives beyond its session
+	fits   promise = "fits"   // no node is over its room
+	order  promise = "order"  // no task before what it depends on
+	same   promise = "same"   // all replicas and snapshots agree
+	ends   promise = "ends"   // everything comes to its end once faults stop
+	rests  promise = "rests"  // nobody spins
+	linear promise = "linear" // clients see one order of events
+)
 
 type happening struct {
 	at  moment
@@ -40,25 +56,51 @@ type happening struct {
 	do  func()
 }
 
+// happenings are a heap: the soonest first, and of one moment the one that was
+// planned first.
 type happenings []happening
 
-func (h happenings) Len() int { return len(h) }
-
-func (h happenings) Less(i, j int) bool {
-	return h[i].at < h[j].at || h[i].at == h[j].at && h[i].seq < h[j].seq
+func (h happening) before(o *happening) bool {
+	return h.at < o.at || h.at == o.at && h.seq < o.seq
 }
-func (h happenings) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
 
-// Push implements heap.Interface.
-func (h *happenings) Push(x any) { *h = append(*h, x.(happening)) } //nolint:forcetypeassert // only after calls it
+func (h *happenings) push(x happening) {
+	q := append(*h, x)
+	i := len(q) - 1
+	for i > 0 {
+		up := (i - 1) / 4
+		if !x.before(&q[up]) {
+			break
+		}
+		q[i] = q[up]
+		i = up
+	}
+	q[i] = x
+	*h = q
+}
 
-// Pop implements heap.Interface.
-func (h *happenings) Pop() any {
-	old := *h
-	x := old[len(old)-1]
-	old[len(old)-1] = happening{}
-	*h = old[:len(old)-1]
-	return x
+func (h *happenings) pop() happening {
+	q := *h
+	first, n := q[0], len(q)-1
+	x := q[n]
+	q[n] = happening{}
+	q = q[:n]
+	*h = q
+	for i := 0; n > 0; {
+		least := i
+		for down := 4*i + 1; down <= 4*i+4 && down < n; down++ {
+			if least == i && q[down].before(&x) || least != i && q[down].before(&q[least]) {
+				least = down
+			}
+		}
+		if least == i {
+			q[i] = x
+			break
+		}
+		q[i] = q[least]
+		i = least
+	}
+	return first
 }
 
 func newEngine(seed uint64) *engine {
@@ -68,7 +110,7 @@ func newEngine(seed uint64) *engine {
 // after has something happen later.
 func (e *engine) after(d time.Duration, do func()) {
 	e.seq++
-	heap.Push(&e.queue, happening{at: e.now.add(max(d, 0)), seq: e.seq, do: do})
+	e.queue.push(happening{at: e.now.add(max(d, 0)), seq: e.seq, do: do})
 }
 
 // maxCrowd bounds the happenings of one moment.
@@ -77,13 +119,13 @@ const maxCrowd = 20_000
 // run lets things happen until the moment, or until a promise is broken.
 func (e *engine) run(until moment) {
 	for len(e.queue) > 0 && e.failed == nil && e.queue[0].at <= until {
-		h := heap.Pop(&e.queue).(happening) // only after pushes
+		h := e.queue.pop()
 		if e.now != h.at {
 			e.now, e.crowd = h.at, 0
 		}
 		e.steps++
 		if e.crowd++; e.crowd > maxCrowd {
-			e.broken("%d things happen in one moment: somebody spins", e.crowd)
+			e.broken(rests, "%d things happen in one moment: somebody spins", e.crowd)
 		}
 		h.do()
 	}
@@ -124,9 +166,10 @@ func (e *engine) note(s string) {
 }
 
 // broken ends the history: a promise was not kept.
-func (e *engine) broken(format string, args ...any) {
+func (e *engine) broken(p promise, format string, args ...any) {
 	if e.failed == nil {
+		e.breaks = p
 		e.failed = fmt.Errorf(format, args...) //nolint:err113 // for people
-		e.tell("BROKEN: %v", e.failed)
+		e.tell("BROKEN (%s): %v", p, e.failed)
 	}
 }

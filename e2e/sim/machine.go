@@ -22,10 +22,15 @@ type machine struct {
 	agent  *agentSide
 	disk   *disk // the server's
 	lost   bool  // the machine is off
+	leaves bool  // its planned stop is for good
+	left   bool  // it was taken away for good
 	shut   bool  // its door answers nobody: Raft goes on, and what it passes on
 	// records are the attempts' records on its disk.
 	records map[attemptRef]taskRecord
 }
+
+// up reports whether the node's process lives and is not stopped.
+func (m *machine) up() bool { return m.node != nil && !m.node.dead && !m.node.stopped }
 
 // bootClock is the machine's boot-time clock. It starts at an hour, so that no
 // moment is zero.
@@ -46,6 +51,7 @@ func (m *machine) trueUntil(at time.Duration) time.Duration {
 // what is sent to it while it is stopped waits.
 type program struct {
 	m       *machine
+	of      *program // the process it is a part of, and shares the fate of
 	replica *replica // of a node's process that is a server
 	dead    bool
 	stopped bool
@@ -56,12 +62,17 @@ type program struct {
 func (p *program) do(f func()) {
 	switch {
 	case p.dead:
+	case p.of != nil && (p.of.dead || p.of.stopped):
+		p.of.do(func() { p.do(f) })
 	case p.stopped:
 		p.waiting = append(p.waiting, f)
 	default:
 		f()
 	}
 }
+
+// gone reports whether it is dead, or what it is a part of.
+func (p *program) gone() bool { return p.dead || p.of != nil && p.of.dead }
 
 // later has it do something after a while.
 func (p *program) later(d time.Duration, f func()) {

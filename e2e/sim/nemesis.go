@@ -8,7 +8,7 @@ import (
 
 // nemesis plans the history's faults. Every fault undoes itself.
 func (w *World) nemesis() {
-	n := 2 + w.rng.IntN(9)
+	n := 3 + w.rng.IntN(10)
 	for range n {
 		at := w.between(4*time.Second, w.cfg.Faults-time.Second)
 		w.after(at, w.fault)
@@ -42,15 +42,19 @@ func (w *World) fault() {
 		m = w.leading()
 	}
 	back := w.between(50*time.Millisecond, 5*time.Second)
-	switch w.rng.IntN(17) {
-	case 16:
-		w.deposed()
+	switch n := w.rng.IntN(30); n {
 	case 12:
 		w.lateAnswers(m)
 	case 13:
 		w.shutDoor()
 	case 14, 15:
 		w.hungStores()
+	case 16:
+		w.deposed()
+	case 17, 18, 19:
+		w.atTheEdge(m)
+	default:
+		w.logFault(m, n)
 	case 0, 1:
 		w.tell("FAULT %s: node process killed, back in %v", m.name, back)
 		m.killNode()
@@ -74,7 +78,11 @@ func (w *World) fault() {
 			}
 		})
 	case 5:
-		w.pause(m.node, w.lasting(20*time.Second), m.name+": node process")
+		if p := m.node; p != nil && w.chance(40) { // the agent alone hangs: the server beside it goes on
+			w.pause(m.agent.p, w.lasting(15*time.Second), m.name+": agent")
+		} else {
+			w.pause(p, w.lasting(20*time.Second), m.name+": node process")
+		}
 	case 6:
 		if m.keeper != nil {
 			w.pause(m.keeper.p, w.between(time.Millisecond, w.slack), m.name+": keeper")
@@ -134,19 +142,36 @@ func (w *World) partition(m *machine) {
 		what = m.name + " and " + o.name
 		links = append(links, [2]*machine{m, o})
 	}
-	w.tell("FAULT partition: %s, one way %v, for %v", what, oneWay, d)
+	flaps := w.chance(25)
+	w.tell("FAULT partition: %s, one way %v, flapping %v, for %v", what, oneWay, flaps, d)
+	w.cutLinks(links, oneWay, flaps, w.now.add(d))
+}
+
+// cutLinks cuts links until a moment; flapping, they come and go meanwhile.
+func (w *World) cutLinks(links [][2]*machine, oneWay, flaps bool, until moment) {
+	d := time.Duration(until - w.now)
+	if d <= 0 {
+		return
+	}
+	if flaps {
+		d = min(d, w.between(20*time.Millisecond, 900*time.Millisecond))
+	}
 	for _, l := range links {
 		w.net.change(l[0], l[1], oneWay, 1)
 	}
 	w.after(d, func() {
-		w.tell("partition heals: %s", what)
 		for _, l := range links {
 			w.net.change(l[0], l[1], oneWay, -1)
 		}
+		if w.now < until {
+			w.after(w.between(20*time.Millisecond, 900*time.Millisecond), func() { w.cutLinks(links, oneWay, flaps, until) })
+			return
+		}
+		w.tell("a partition heals")
 	})
 }
 
-// trouble is a slow disk, a slow network, or an election for no reason.
+// trouble is a slow disk, a slow network, or messages that arrive twice.
 func (w *World) trouble(m *machine) {
 	d := w.lasting(15 * time.Second)
 	switch {
@@ -159,42 +184,44 @@ func (w *World) trouble(m *machine) {
 		w.net.slow = true
 		w.after(d, func() { w.net.slow = false })
 	default:
-		l := w.leading()
-		w.tell("FAULT %s: steps down", l.name)
-		if l.node != nil {
-			l.node.do(func() {
-				if r := l.node.replica; r.role == leads {
-					r.follow(r.d.term, nil)
-				}
-			})
-		}
+		w.tell("FAULT messages arrive twice for %v", d)
+		w.net.dup = 5 + w.rng.IntN(40)
+		w.after(d, func() { w.net.dup = 0 })
 	}
 }
 
-// leave is a planned stop; the node comes back.
+// leave is a planned stop; the node comes back, or, of those that hold no log, now
+// and then does not.
 func (w *World) leave(m *machine) {
-	if m.node == nil || m.node.dead {
+	if !m.up() {
 		return
 	}
-	kill := w.chance(30)
-	m.node.do(func() { m.agent.step(agent.Leaving{Kill: kill}) })
+	m.leaves = !m.server && w.chance(50)
+	kill := m.leaves || w.chance(30)
+	m.agent.p.do(func() { m.agent.step(agent.Leaving{Kill: kill}) })
 }
 
 // heal ends what the nemesis began and has not ended yet.
 func (w *World) heal() {
 	w.tell("everything heals")
-	w.net.cut, w.net.slow = map[[2]*machine]int{}, false
+	w.net.cut, w.net.slow, w.net.dup, w.trap = map[[2]*machine]int{}, false, 0, nil
 	clear(w.net.lag)
+	clear(w.net.held)
 	for _, m := range w.machines {
-		if m.disk != nil {
-			m.disk.slow = false
+		if d := m.disk; d != nil {
+			d.slow, d.sluggish, d.full = false, false, false
+			d.hang(w.now)
 		}
 		m.shut = false
-		if m.lost {
+		if m.lost || m.boots == 0 {
 			m.boot0()
 		}
 		if m.node.stopped {
 			m.node.resume()
 		}
+		if m.agent.p.stopped {
+			m.agent.p.resume()
+		}
 	}
+	w.clients.undrainAll()
 }

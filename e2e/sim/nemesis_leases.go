@@ -67,7 +67,7 @@ func (w *World) hungStores() {
 	l.shut = l.shut || shut
 	w.after(w.between(0, w.times.TTL), func() {
 		for _, m := range w.servers {
-			m.disk.hung = w.now.add(hang)
+			m.disk.hang(w.now.add(hang))
 		}
 	})
 	w.after(hang+w.between(0, 2*w.times.LeaderTTL), func() { l.shut = false })
@@ -95,4 +95,88 @@ func (w *World) deposed() {
 	}
 	change(1)
 	w.after(max(d, sleep), func() { change(-1) })
+}
+
+// atTheEdge is one of the faults whose moment is chosen to the millisecond.
+func (w *World) atTheEdge(m *machine) {
+	if w.chance(70) {
+		m = w.busiest()
+	}
+	switch w.rng.IntN(5) {
+	case 0:
+		w.tell("FAULT")
+		w.alone(m, min(w.left(), 3*w.times.LeaderTTL))
+	case 1, 2:
+		w.lastPoll(m)
+	default:
+		w.lastRenewal(m)
+	}
+}
+
+// lastPoll: no store comes back from a write; a node asks the voters, and while
+// their answers are on the way, the stores do. Then the node is alone. (Rules 2
+// and 7: an extension counts from the sending of the poll.)
+func (w *World) lastPoll(m *machine) {
+	hang := min(w.times.TTL, w.left())
+	if w.trap != nil || m == w.leading() || hang < 2*w.times.Gap {
+		return
+	}
+	w.tell("FAULT stores hang for %v at most, until %s polls", hang, m.name)
+	for _, s := range w.servers {
+		s.disk.hang(w.now.add(hang))
+	}
+	from := w.now.add(w.times.Gap + w.times.Poll)
+	w.after(hang, func() { w.trap = nil })
+	w.trap = func(who *machine) {
+		if who != m || w.now < from {
+			return
+		}
+		w.trap = nil
+		w.answersLate(m)
+	}
+}
+
+// answersLate: a poll's questions have left; the stores come back to life, the
+// answers are late, and the node is alone once they are there.
+func (w *World) answersLate(m *machine) {
+	late := w.times.Poll * 74 / 100
+	w.tell("%s polls: answers are late by up to %v, stores go on, then it is alone", m.name, late)
+	for _, o := range w.machines {
+		if o != m {
+			w.net.lag[[2]*machine{o, m}] = late
+		}
+	}
+	w.after(2500*time.Microsecond, func() {
+		var links [][2]*machine
+		for _, o := range w.machines {
+			if o != m {
+				links = append(links, [2]*machine{m, o})
+			}
+		}
+		w.cutLinks(links, true, false, w.now.add(min(w.left(), 3*w.times.LeaderTTL)))
+		for _, s := range w.servers {
+			s.disk.hang(w.now)
+		}
+	})
+	w.after(late+10*time.Millisecond, func() {
+		for _, o := range w.machines {
+			delete(w.net.lag, [2]*machine{o, m})
+		}
+		w.alone(m, min(w.left(), 3*w.times.LeaderTTL))
+	})
+}
+
+// lastRenewal: a node is not heard for nearly the leader's TTL, and then what it
+// asked meanwhile arrives at the very moment at which its session is given up, on
+// a log that is not the quickest. (Rule 5: an expiry is a compare-and-set.)
+func (w *World) lastRenewal(m *machine) {
+	silent := w.times.LeaderTTL - w.between(0, 400*time.Millisecond)
+	if silent+time.Second > w.left() {
+		return
+	}
+	w.tell("FAULT %s is not heard for %v, then all it said arrives", m.name, silent)
+	until := w.now.add(silent)
+	w.net.held[m] = until
+	w.after(silent-300*time.Millisecond, func() { w.sluggish(true) })
+	w.after(silent+time.Second, func() { w.sluggish(false) })
 }

@@ -10,6 +10,9 @@ type network struct {
 	// another.
 	cut  map[[2]*machine]int
 	slow bool
+	dup  int // of 100 messages, how many arrive twice
+	// held keeps what a machine sends until a moment.
+	held map[*machine]moment
 	// lag delays what goes from one machine to another, that direction only.
 	lag map[[2]*machine]time.Duration
 }
@@ -29,13 +32,24 @@ func (n *network) delay() time.Duration {
 // send carries a message to whatever process runs there when it arrives. get
 // gives that process; nil: nobody listens.
 func (n *network) send(from, to *machine, get func() *program, f func()) {
+	n.sendOnce(from, to, get, f)
+	if from != to && n.dup > 0 && n.w.chance(n.dup) {
+		n.w.after(n.w.between(0, time.Second), func() { n.sendOnce(from, to, get, f) })
+	}
+}
+
+// sendOnce carries what no network doubles: a request on a connection of its own.
+func (n *network) sendOnce(from, to *machine, get func() *program, f func()) {
 	if from == to {
 		n.deliver(from, to, n.w.between(20*time.Microsecond, 200*time.Microsecond), get, f, 0)
 		return
 	}
 	d := n.delay()
 	if lag := n.lag[[2]*machine{from, to}]; lag > 0 {
-		d += n.w.between(0, lag)
+		d += n.w.between(lag/2, lag)
+	}
+	if until := n.held[from]; until > n.w.now {
+		d += time.Duration(until-n.w.now) + n.w.between(0, 50*time.Millisecond)
 	}
 	n.deliver(from, to, d, get, f, 0)
 }

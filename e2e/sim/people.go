@@ -50,7 +50,7 @@ func (p *people) submit(op rota.SubmitRun) {
 		case rota.KindNoLeader, rota.KindUnknown, rota.KindUnavailable, rota.KindOverloaded:
 			p.w.after(p.w.between(50*time.Millisecond, time.Second), func() { p.submit(op) })
 		default:
-			p.w.broken("run %s is refused: %v", op.Run, err)
+			p.w.broken(kept, "run %s is refused: %v", op.Run, err)
 		}
 	})
 }
@@ -112,13 +112,13 @@ func (p *people) spec(dependent bool) *rota.TaskSpec {
 		wellFrom = 2
 	}
 	s := &rota.TaskSpec{
-		Driver: rota.DriverExec, Priority: w.rng.IntN(101), Command: behave(lasts, wellFrom, w.chance(30), w.chance(10)),
+		Driver: rota.DriverExec, Priority: w.rng.IntN(101), Command: behave(lasts, wellFrom, w.chance(40), w.chance(10)),
 		Resources: rota.Resources{CPUMilli: 250 * int64(1+w.rng.IntN(6)), MemoryBytes: int64(w.rng.IntN(3)) << 29},
 		Retry:     rota.Retry{MaxAttempts: 1 + w.rng.IntN(4), Backoff: rota.BackoffExponential, Initial: 500 * time.Millisecond, Max: 5 * time.Second, MultiplierMilli: 2000, Jitter: true},
 		Stop:      rota.Stop{Signal: "SIGTERM", Grace: 2 * time.Second},
 	}
 	switch w.rng.IntN(13) {
-	case 9:
+	case 9, 10:
 		s.Timeouts.ScheduleToStart = w.between(200*time.Millisecond, 2*time.Second)
 		s.Retry.Initial = 0
 	case 0:

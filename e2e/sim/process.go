@@ -60,6 +60,7 @@ func (x *process) exit(e keeper.Exit) {
 		return
 	}
 	x.main = false
+	x.w.check.exited(x, e)
 	if !x.orphan {
 		x.die()
 	}

@@ -2,6 +2,8 @@ package sim
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/rota-sched/rota"
@@ -21,12 +23,16 @@ type reign struct {
 	atStart   rota.Instant
 	monoStart time.Duration
 	lastFed   moment
+	lag       time.Duration // how far the core is behind the log at most
 
 	waiting  []proposal
 	inFlight map[uint64][]proposal // by index
+	barriers map[uint64][]func(uint64, error)
+	asked    []func(uint64, error) // for the next barrier
 
 	token    leader.Token
 	renewals map[leader.Token]func(rota.Renewal, error)
+	asker    map[leader.Token]rota.Session // of renewals
 	streams  map[leader.Token]*stream
 	hints    map[*machine]hint
 }
@@ -49,8 +55,9 @@ var (
 
 func newReign(r *replica) *reign {
 	return &reign{
-		r: r, term: r.d.term, alarm: alarm{p: r.p}, inFlight: map[uint64][]proposal{},
-		renewals: map[leader.Token]func(rota.Renewal, error){}, streams: map[leader.Token]*stream{}, hints: map[*machine]hint{},
+		r: r, term: r.d.term, alarm: alarm{p: r.p}, inFlight: map[uint64][]proposal{}, barriers: map[uint64][]func(uint64, error){},
+		renewals: map[leader.Token]func(rota.Renewal, error){}, asker: map[leader.Token]rota.Session{},
+		streams: map[leader.Token]*stream{}, hints: map[*machine]hint{},
 	}
 }
 
@@ -76,10 +83,16 @@ func (g *reign) end() {
 	for _, p := range g.waiting {
 		p.done(rota.Result{}, errNoLeader)
 	}
-	for i := uint64(1); i <= uint64(len(g.r.d.log)); i++ {
+	for _, i := range slices.Sorted(maps.Keys(g.inFlight)) {
 		for _, p := range g.inFlight[i] {
 			p.done(rota.Result{}, errUnknown)
 		}
+	}
+	for _, i := range slices.Sorted(maps.Keys(g.barriers)) {
+		g.asked = append(g.asked, g.barriers[i]...)
+	}
+	for _, done := range g.asked {
+		done(0, errNoLeader)
 	}
 	for t := leader.Token(1); t <= g.token; t++ {
 		if answer := g.renewals[t]; answer != nil {
@@ -111,7 +124,7 @@ func (g *reign) rearm() {
 	if ok && at <= g.r.m.bootClock() {
 		g.r.w.spins++
 		if g.r.w.spins > 1000 {
-			g.r.w.broken("the leader's core wants to be woken at once, again and again")
+			g.r.w.broken(rests, "the leader's core wants to be woken at once, again and again")
 		}
 	} else {
 		g.r.w.spins = 0
@@ -131,6 +144,8 @@ func (g *reign) carryOut(actions []leader.Action) {
 		case leader.AnswerRenewal:
 			if answer := g.renewals[a.Token]; answer != nil {
 				delete(g.renewals, a.Token)
+				g.r.w.check.renewed(g.asker[a.Token], a.Renewal)
+				delete(g.asker, a.Token)
 				answer(a.Renewal, nil)
 			}
 		case leader.Push:
@@ -192,9 +207,44 @@ func (g *reign) flush() {
 	for _, p := range batch {
 		e.Commands = append(e.Commands, p.cmd)
 	}
-	index, _ := g.r.d.last()
-	g.inFlight[index+1] = batch
+	index := g.r.d.end() + 1
+	g.inFlight[index] = batch
 	g.r.store(logEntry{term: g.term, data: fsm.AppendEntry(nil, &e), sent: g.r.m.bootClock()})
+}
+
+// barrier finds the index at which everything proposed before was applied; while
+// one is on its way the next waits. (cluster.Barrier is the same.)
+func (g *reign) barrier(done func(uint64, error)) {
+	if g.over || !g.began {
+		done(0, errNoLeader)
+		return
+	}
+	g.asked = append(g.asked, done)
+	if len(g.barriers) == 0 {
+		g.nextBarrier()
+	}
+}
+
+func (g *reign) nextBarrier() {
+	if len(g.asked) == 0 || g.over {
+		return
+	}
+	g.barriers[g.r.d.end()+1], g.asked = g.asked, nil
+	g.r.store(logEntry{term: g.term, sent: g.r.m.bootClock()})
+}
+
+// passed hears that a barrier of this leadership was applied.
+func (g *reign) passed(index uint64) {
+	if g.over {
+		return
+	}
+	for _, done := range g.barriers[index] {
+		done(index, nil)
+	}
+	delete(g.barriers, index)
+	if len(g.barriers) == 0 {
+		g.nextBarrier()
+	}
 }
 
 // applied hears of an entry that was applied here. The core hears of it in order,
@@ -209,7 +259,7 @@ func (g *reign) applied(a rota.Applied, results []rota.Result) {
 			p.done(results[i], nil)
 		}
 	}
-	g.lastFed = max(g.lastFed, g.r.w.now.add(g.r.w.between(0, time.Millisecond)))
+	g.lastFed = max(g.lastFed, g.r.w.now.add(g.r.w.between(0, time.Millisecond+g.lag)))
 	g.r.p.later(time.Duration(g.lastFed-g.r.w.now), func() { g.step(leader.Applied{Applied: a}) })
 	g.flush()
 }
@@ -221,7 +271,7 @@ func (g *reign) gossip() {
 	}
 	for _, m := range g.r.w.machines {
 		h := g.hints[m]
-		heard := m.node != nil && !m.node.dead && !m.node.stopped && g.r.w.net.open(m, g.r.m) && g.r.w.net.open(g.r.m, m)
+		heard := m.up() && g.r.w.net.open(m, g.r.m) && g.r.w.net.open(g.r.m, m)
 		switch {
 		case heard:
 			h.since = 0

@@ -1,8 +1,6 @@
 package sim
 
 import (
-	"bytes"
-
 	"github.com/rota-sched/rota"
 	"github.com/rota-sched/rota/fsm"
 )
@@ -11,30 +9,40 @@ import (
 func (r *replica) applyAll() {
 	for r.applied < r.commit && r.w.failed == nil {
 		r.applied++
-		e := r.d.log[r.applied-1]
-		if e.data == nil {
-			if r.reign != nil && e.term == r.reign.term {
-				r.reign.begin()
+		e := r.d.at(r.applied)
+		switch {
+		case e.data != nil:
+			r.apply(e)
+		case e.voters != nil:
+			r.committedVoters()
+			if g := r.reign; g != nil {
+				a := r.appliedEntry(&rota.Entry{Index: r.applied, Term: e.term}, nil)
+				a.Configuration = true
+				g.applied(a, nil)
 			}
-			continue
+		case r.reign != nil && e.term == r.reign.term:
+			g := r.reign
+			g.begin()
+			g.passed(r.applied)
 		}
-		r.apply(e)
 	}
+	r.wake()
+	r.sometimesSave()
 }
 
-func (r *replica) apply(e logEntry) {
+func (r *replica) apply(e *logEntry) {
 	entry, err := fsm.DecodeEntry(e.data)
 	if err != nil {
-		r.w.broken("%s cannot read entry %d: %v", r.m.name, r.applied, err)
+		r.w.broken(same, "%s cannot read entry %d: %v", r.m.name, r.applied, err)
 		return
 	}
 	entry.Index = r.applied
 	if err := r.state.CanApply(&entry); err != nil {
-		r.w.broken("%s halts at entry %d: %v", r.m.name, r.applied, err)
+		r.w.broken(same, "%s halts at entry %d: %v", r.m.name, r.applied, err)
 		return
 	}
 	results, changes := r.state.Apply(entry)
-	r.w.check.applied(r, &entry, e.data, changes)
+	r.w.check.applied(r, &entry, e.data, results, changes)
 	if r.reign != nil {
 		r.reign.applied(r.appliedEntry(&entry, changes), results)
 	}
@@ -46,31 +54,26 @@ func (r *replica) appliedEntry(e *rota.Entry, changes []rota.Change) rota.Applie
 	}
 }
 
-// save writes the state down; the next life of the server begins with it.
-func (r *replica) save() {
-	var b bytes.Buffer
-	if err := r.state.Snapshot().Encode(&b); err != nil {
-		r.w.broken("%s cannot save its state: %v", r.m.name, err)
-		return
-	}
-	r.d.saved, r.d.savedIndex = b.Bytes(), r.applied
+// awaited is somebody who waits until an index is applied here.
+type awaited struct {
+	index uint64
+	do    func()
 }
 
-func (r *replica) restore() {
-	state, err := fsm.Restore(bytes.NewReader(r.d.saved))
-	if err != nil {
-		r.w.broken("%s cannot restore its state: %v", r.m.name, err)
-		return
-	}
-	r.state, r.applied, r.commit = state, r.d.savedIndex, r.d.savedIndex
-	r.w.check.restored(r)
+// await calls do once the index is applied.
+func (r *replica) await(index uint64, do func()) {
+	r.waits = append(r.waits, awaited{index, do})
+	r.wake()
 }
 
-// contactNow is what a voter answers to a poll.
-func (r *replica) contactNow() rota.Contact {
-	c := rota.Contact{Server: r.m.id, Voter: true, ConfigIndex: 1, Age: r.m.bootClock() - r.contact}
-	for _, s := range r.w.servers {
-		c.Voters = append(c.Voters, s.id)
+func (r *replica) wake() {
+	waits := r.waits
+	r.waits = nil
+	for _, a := range waits {
+		if a.index <= r.applied {
+			a.do()
+		} else {
+			r.waits = append(r.waits, a)
+		}
 	}
-	return c
 }

@@ -1,8 +1,10 @@
 package sim_test
 
 import (
+	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,9 +27,17 @@ func number(t *testing.T, name string, otherwise uint64) uint64 {
 	return n
 }
 
+// TestMain lets garbage lie longer: most of what a history makes lives until its
+// end.
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(400)
+	os.Exit(m.Run())
+}
+
 // TestSeeds: in 200 seeded histories of kills, partitions, pauses and restarts no
 // task is lost, run twice at once, or delivered twice. SEEDS says how many, SEED
-// picks one and tells its whole story.
+// picks one and tells its whole story. Every twentieth, or with TWICE each one, is
+// run a second time.
 func TestSeeds(t *testing.T) {
 	if one := number(t, "SEED", 0); one != 0 {
 		cfg := sim.DefaultConfig(one)
@@ -36,16 +46,20 @@ func TestSeeds(t *testing.T) {
 		return
 	}
 	seeds := number(t, "SEEDS", 200)
+	twice := os.Getenv("TWICE") != ""
 	next := make(chan uint64)
 	var wg sync.WaitGroup
 	var mu sync.Mutex
-	var entries, attempts, faults int
+	var sum totals
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
 			for seed := range next {
 				r := sim.Run(sim.DefaultConfig(seed))
+				if twice || seed%20 == 0 {
+					replays(seed, &r)
+				}
 				mu.Lock()
-				entries, attempts, faults = entries+int(r.Entries), attempts+r.Attempts, faults+r.Faults //nolint:gosec // small
+				sum.add(&r)
 				mu.Unlock()
 				report(t, seed, r, false)
 			}
@@ -56,7 +70,33 @@ func TestSeeds(t *testing.T) {
 	}
 	close(next)
 	wg.Wait()
-	t.Logf("%d histories: %d log entries, %d processes, %d faults", seeds, entries, attempts, faults)
+	t.Logf("%d histories: %+v", seeds, sum)
+}
+
+// replays runs a seed again: it is the same history, to the bit.
+func replays(seed uint64, r *sim.Result) {
+	again := sim.Run(sim.DefaultConfig(seed))
+	if r.Err == nil && again.Digest != r.Digest {
+		r.Breaks, r.Story = "replays", again.Story
+		r.Err = fmt.Errorf("the second time it is another history: %d steps and %d entries, then %d and %d", r.Steps, r.Entries, again.Steps, again.Entries) //nolint:err113 // for people
+	}
+}
+
+// totals is what happened in all histories.
+type totals struct {
+	Entries                                                     uint64
+	Processes, Faults, Calls, Installs, Unsynced, Voters, Steps int
+}
+
+func (s *totals) add(r *sim.Result) {
+	s.Entries += r.Entries
+	s.Processes += r.Attempts
+	s.Faults += r.Faults
+	s.Calls += r.Calls
+	s.Installs += r.Installs
+	s.Unsynced += r.Unsynced
+	s.Voters += r.Voters
+	s.Steps += r.Steps
 }
 
 func report(t *testing.T, seed uint64, r sim.Result, always bool) {
@@ -66,7 +106,7 @@ func report(t *testing.T, seed uint64, r sim.Result, always bool) {
 	}
 	story := strings.Join(r.Story, "\n")
 	if r.Err != nil {
-		t.Errorf("seed %d: %v\nreplay: SEED=%d go test -run TestSeeds -v ./e2e/sim\n%s", seed, r.Err, seed, story)
+		t.Errorf("seed %d breaks %q: %v\nreplay: SEED=%d go test -tags hashicorpmetrics -run TestSeeds -v ./e2e/sim\n%s", seed, r.Breaks, r.Err, seed, story)
 		return
 	}
 	t.Logf("seed %d kept every promise: %v, %d steps, %d entries, %d processes\n%s", seed, r.Ended, r.Steps, r.Entries, r.Attempts, story)

@@ -22,9 +22,12 @@ type World struct {
 	net      *network
 	check    *checker
 	people   *people
+	clients  *clients
+	trap     func(*machine) // hears of every poll
 
 	noElections bool
 	slack       time.Duration // the longest pause of a keeper that the lease times allow for
+	saveEvery   uint64        // entries between two snapshots of a server
 	keepers     int
 	spins       int
 }
@@ -57,8 +60,13 @@ type Result struct {
 	Attempts int // processes started
 	Tasks    int
 	Faults   int
+	Installs int      // snapshots that a follower took from its leader
+	Unsynced int      // entries of the log that a disk lost
+	Voters   int      // changes of the voters that were committed
+	Calls    int      // of clients
 	Story    []string // the newest lines
-	Err      error    // the promise that was broken; nil: all were kept
+	Breaks   string   // which promise was broken; empty: all were kept
+	Err      error    // how
 }
 
 // Run runs a history to its end.
@@ -71,50 +79,77 @@ func Run(cfg Config) Result {
 	w.run(moment(cfg.Faults))
 	w.heal()
 	for end := w.now.add(cfg.Settle); w.failed == nil && w.now < end && w.restless() != ""; {
+		w.clients.undrainAll()
 		w.run(w.now.add(500 * time.Millisecond))
 	}
 	if w.failed == nil {
 		w.check.atTheEnd()
 	}
+	c := w.check
 	return Result{
-		Digest: w.digest, Ended: time.Duration(w.now), Steps: w.steps, Entries: w.check.newest, Attempts: w.check.starts,
-		Tasks: w.check.tasks(), Faults: w.check.faults, Story: w.story, Err: w.failed,
+		Digest: w.digest, Ended: time.Duration(w.now), Steps: w.steps, Entries: c.newest, Attempts: c.starts,
+		Tasks: c.tasks(), Faults: c.faults, Installs: c.installs, Unsynced: c.unsynced, Voters: c.voters, Calls: c.calls,
+		Story: w.story, Breaks: string(w.breaks), Err: w.failed,
 	}
 }
 
 func newWorld(cfg Config) *World {
-	w := &World{engine: newEngine(cfg.Seed), cfg: cfg, times: rota.DefaultLeaseTimes(), epoch: rota.InstantOf(time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC))}
+	w := &World{engine: newEngine(cfg.Seed), cfg: cfg, epoch: rota.InstantOf(time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC))}
 	w.whole = cfg.Whole
-	switch w.rng.IntN(4) {
-	case 0, 1:
-		w.times = rota.FastLeaseTimes()
-	case 2:
-		w.times = tightTimes()
-	}
+	w.times = w.pickTimes()
 	w.slack = w.times.Slack / 2
 	w.leaderConfig = leader.DefaultConfig(w.times)
-	w.net = &network{w: w, cut: map[[2]*machine]int{}, lag: map[[2]*machine]time.Duration{}}
+	w.net = &network{w: w, cut: map[[2]*machine]int{}, lag: map[[2]*machine]time.Duration{}, held: map[*machine]moment{}}
 	w.check = newChecker(w)
 	w.people = &people{w: w, open: map[rota.RunID]bool{}}
-	workers := w.rng.IntN(3)
-	for i := range 3 + workers {
-		m := &machine{
-			w: w, id: rota.NodeID(fmt.Sprintf("node-%d", i+1)), name: fmt.Sprintf("n%d", i+1), server: i < 3,
-			drift: w.rng.Int64N(2*rota.DriftPermille+1) - rota.DriftPermille, records: map[attemptRef]taskRecord{},
-		}
-		w.machines = append(w.machines, m)
-		if m.server {
-			m.disk = &disk{}
-			w.servers = append(w.servers, m)
-		}
+	w.clients = &clients{w: w}
+	w.saveEvery = 50 + uint64(w.rng.IntN(300)) //nolint:gosec // small
+	voting, following, workers := 3, 0, w.rng.IntN(3)
+	if !cfg.Calm {
+		following = max(0, w.rng.IntN(4)-1)
+	}
+	for i := range voting + following + workers {
+		w.addMachine(i, i < voting+following)
+	}
+	for _, m := range w.servers {
+		m.disk = &disk{w: w, voters: []voters{{are: w.servers[:voting:voting]}}}
 	}
 	return w
 }
 
-// tightTimes leave nothing to spare: what ignores SIGTERM lives until a moment
-// before the deadline, and the leader waits exactly as long as it must.
-func tightTimes() rota.LeaseTimes {
-	t := rota.FastLeaseTimes()
+func (w *World) addMachine(i int, server bool) {
+	m := &machine{
+		w: w, id: rota.NodeID(fmt.Sprintf("node-%d", i+1)), name: fmt.Sprintf("n%d", i+1), server: server,
+		drift: w.rng.Int64N(2*rota.DriftPermille+1) - rota.DriftPermille, records: map[attemptRef]taskRecord{},
+	}
+	if w.chance(60) { // as wrong as it may be
+		m.drift = rota.DriftPermille
+		if w.chance(50) {
+			m.drift = -m.drift
+		}
+	}
+	w.machines = append(w.machines, m)
+	if server {
+		w.servers = append(w.servers, m)
+	}
+}
+
+// pickTimes draws the lease times of a history.
+func (w *World) pickTimes() rota.LeaseTimes {
+	switch w.rng.IntN(5) {
+	case 0:
+		return rota.DefaultLeaseTimes()
+	case 1:
+		return rota.FastLeaseTimes()
+	case 2:
+		return tight(rota.DefaultLeaseTimes())
+	}
+	return tight(rota.FastLeaseTimes())
+}
+
+// tight leaves nothing to spare: what ignores SIGTERM lives until a moment before
+// the deadline, and the leader waits exactly as long as it must.
+func tight(t rota.LeaseTimes) rota.LeaseTimes {
 	t.Term, t.Slack = t.Kill-60*time.Millisecond, 20*time.Millisecond
 	t.LeaderTTL = t.TTL*(1000+rota.DriftPermille)/(1000-rota.DriftPermille) + t.Slack*(1000+rota.DriftPermille)/1000 + 1
 	return t
@@ -123,11 +158,16 @@ func tightTimes() rota.LeaseTimes {
 // begin switches everything on.
 func (w *World) begin() {
 	w.tell("seed %d: %d machines, %d of them servers, TTL %v", w.cfg.Seed, len(w.machines), len(w.servers), w.times.TTL)
-	for _, m := range w.machines {
-		w.after(w.between(0, 500*time.Millisecond), m.boot0)
+	for i, m := range w.machines {
+		at := w.between(0, 500*time.Millisecond)
+		if i >= 3 && !w.cfg.Calm && w.chance(40) { // it joins later
+			at = w.between(3*time.Second, w.cfg.Faults*3/4)
+		}
+		w.after(at, m.boot0)
 	}
 	w.people.begin()
 	if !w.cfg.Calm {
+		w.clients.begin()
 		w.nemesis()
 	}
 }
@@ -151,6 +191,9 @@ func (m *machine) info() rota.NodeInfo {
 
 // boot0 switches the machine on.
 func (m *machine) boot0() {
+	if m.left || m.boots > 0 && !m.lost {
+		return
+	}
 	m.bootAt, m.lost = m.w.now, false
 	m.boots++
 	m.startNode()
@@ -158,17 +201,21 @@ func (m *machine) boot0() {
 
 // startNode starts the node's process.
 func (m *machine) startNode() {
-	if m.lost || m.node != nil && !m.node.dead {
+	if m.lost || m.left || m.boots == 0 || m.node != nil && !m.node.dead {
 		return
 	}
 	m.node = &program{m: m}
 	if m.server {
 		m.node.replica = newReplica(m)
 	}
-	a := m.startAgent(m.node)
+	a := m.startAgent(&program{m: m, of: m.node})
 	a.ended = func() {
 		m.w.tell("%s: the agent has left", m.name)
 		m.killNode()
+		if m.leaves {
+			m.left = true
+			return
+		}
 		m.w.after(m.w.between(100*time.Millisecond, 4*time.Second), m.startNode)
 	}
 }
@@ -180,9 +227,6 @@ func (m *machine) killNode() {
 		return
 	}
 	if r := p.replica; r != nil {
-		if m.w.chance(50) {
-			r.save()
-		}
 		if g := r.reign; g != nil {
 			g.over = true
 			for t := range g.token {
@@ -196,6 +240,9 @@ func (m *machine) killNode() {
 		c.cut()
 	}
 	p.dead = true
+	if m.disk != nil && m.w.chance(60) {
+		m.disk.lose(m.w)
+	}
 }
 
 // killKeeper is SIGKILL for the keeper, and so for everything it runs.
@@ -220,7 +267,7 @@ func (m *machine) crash() {
 // restless says what has not come to its end yet; empty: nothing.
 func (w *World) restless() string {
 	for _, m := range w.machines {
-		if m.node == nil || m.node.dead || m.node.stopped {
+		if !m.left && !m.up() {
 			return m.name + " is not up"
 		}
 	}
@@ -231,6 +278,9 @@ func (w *World) restless() string {
 	}
 	if !w.people.idle() {
 		return "a submission was never acknowledged"
+	}
+	if !w.clients.idle() {
+		return "a client waits for an answer"
 	}
 	return w.check.unfinished()
 }

@@ -17,7 +17,7 @@ NEMESISFLAGS ?=
 PACKAGES     = $(shell $(GO) list -tags $(TAGS) ./... | grep -v -e '/e2e$$' -e '/e2e/nemesis$$')
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race e2e nemesis sim lint fuzz bench check clean
+.PHONY: help build demo test race e2e nemesis sim lint fuzz bench bench-placement check clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,10 @@ fuzz: ## every fuzz target for FUZZTIME
 bench: build ## the Go benchmarks, then the system's own
 	CGO_ENABLED=0 $(GO) test -tags $(TAGS) -run '^$$' -bench . -benchtime 1s $(PACKAGES)
 	bin/rota bench all --quick
+
+bench-placement: ## placement policies on a public trace: TRACE=dir, see docs/PLACEMENT.md
+	@test -n "$(TRACE)" || { echo "say where the trace is: make bench-placement TRACE=dir (docs/PLACEMENT.md says where it is published)" >&2; exit 2; }
+	CGO_ENABLED=0 $(GO) run -tags $(TAGS) ./bench/placement/replay -trace "$(TRACE)"
 
 check: lint fuzz race ## lint, fuzz, race, e2e, nemesis and test; what continuous integration runs
 	$(MAKE) e2e E2EFLAGS=-short

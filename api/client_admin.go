@@ -36,7 +36,7 @@ func (c *Client) Snapshot(ctx context.Context, stale bool) (io.ReadCloser, error
 	}
 	until := time.Now().Add(c.opts.Patience)
 	for {
-		resp, err := c.open(ctx, "/v1/snapshot", q, http.Header{"Accept": {"application/octet-stream"}}) //nolint:bodyclose // the caller does
+		resp, err := c.open(ctx, "/v1/snapshot", q, http.Header{"Accept": {"application/octet-stream"}})
 		if err == nil {
 			return resp.Body, nil
 		}

@@ -35,6 +35,7 @@ type rumour struct {
 	Raft    string `json:"f,omitempty"`
 	Term    uint64 `json:"t,omitempty"` // leads in it
 	Leaving bool   `json:"l,omitempty"`
+	Format  uint16 `json:"v,omitempty"` // newest that it can read
 	// Replaces is the ID under which the node took part before it put its log aside.
 	Replaces rota.NodeID `json:"q,omitempty"`
 }
@@ -261,7 +262,7 @@ func (g *gossip) note(n *memberlist.Node, alive bool) {
 	}
 	m := Member{
 		ID: rota.NodeID(n.Name), Name: r.Name, HTTP: r.HTTP, Raft: r.Raft, Gossip: n.Address(),
-		State: MemberAlive, Since: time.Now(), LeadTerm: r.Term, Replaces: r.Replaces,
+		State: MemberAlive, Since: time.Now(), LeadTerm: r.Term, Replaces: r.Replaces, MaxFormat: r.Format,
 	}
 	if strings.Contains(r.Roles, "s") {
 		m.Roles = append(m.Roles, rota.RoleServer)

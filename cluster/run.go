@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/rota-sched/rota"
+	"github.com/rota-sched/rota/fsm"
 )
 
 const (
@@ -97,7 +98,7 @@ func (c *Cluster) startGossip() error {
 	}
 	g, err := startGossip(gossipConfig{
 		id: c.id, key: c.ident.membership().Key, transport: c.transport, advertise: c.gossAt,
-		self: rumour{Name: c.cfg.Name, Roles: roles, HTTP: c.cfg.HTTPAdvertise, Raft: c.raftAt, Replaces: c.ident.membership().Replaces},
+		self: rumour{Name: c.cfg.Name, Roles: roles, HTTP: c.cfg.HTTPAdvertise, Raft: c.raftAt, Format: fsm.DefaultLimits().MaxFormat, Replaces: c.ident.membership().Replaces},
 		tune: c.cfg.Seams.GossipConfig, ears: &c.ears, log: c.log.Named("gossip"),
 	})
 	if err != nil {

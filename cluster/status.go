@@ -201,7 +201,7 @@ func (c *Cluster) Servers() []ServerState {
 		st.Leader = leader == st.ID
 		if g != nil {
 			if m, ok := g.member(st.ID); ok {
-				st.Name, st.HTTP, st.Alive, st.Replaces = m.Name, m.HTTP, m.State == MemberAlive, m.Replaces
+				st.Name, st.HTTP, st.Alive, st.Replaces, st.MaxFormat = m.Name, m.HTTP, m.State == MemberAlive, m.Replaces, m.MaxFormat
 			}
 		}
 		switch {

@@ -63,7 +63,7 @@ the whole may be repeated: what was started is not started again.`,
 	f.StringArrayVar(&o.labels, "label", nil, "k=v on the run (may be repeated)")
 	f.StringVar(&o.key, "idempotency-key", "", "the same key starts the same run once (default: a new one)")
 	f.BoolVar(&o.wait, "wait", false, "wait until the run has ended")
-	o.waitOptions.bind(c)
+	o.bind(c)
 	return c
 }
 

@@ -46,7 +46,7 @@ type lineFeeder struct {
 
 // dispatchLines starts a run for each line.
 func (a *app) dispatchLines(ctx context.Context, client *api.Client, base *api.SubmitRequest, o *dispatchOptions) error {
-	var in io.Reader = a.Stdin
+	in := a.Stdin
 	if o.eachLine != "-" {
 		f, err := os.Open(o.eachLine)
 		if err != nil {

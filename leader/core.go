@@ -135,7 +135,7 @@ func (c *Core) Step(ev Event, now Now) []Action {
 	case Evaluated:
 		c.evaluated(ev, now)
 	case Replicas:
-		c.raise.replicas = ev.IDs
+		c.raise.replicas, c.raise.readable = ev.IDs, ev.Format
 	}
 	if !c.over {
 		c.drive(now)

@@ -746,6 +746,17 @@ func TestFormatRisesWhenEveryReplicaCanFollow(t *testing.T) {
 	}
 }
 
+// A node that was upgraded and kept its session did not register again: what its process
+// says counts.
+func TestFormatRisesByWhatTheProcessesSay(t *testing.T) {
+	w := newWorld(t, register("a"), register("b"))
+	w.commitAll()
+	w.step(leader.Replicas{IDs: []rota.NodeID{"id-a", "id-b", "id-server-only"}, Format: 2})
+	if ops := proposals[rota.RaiseFormat](w); len(ops) != 1 || ops[0].Format != 2 {
+		t.Fatalf("proposed %v", ops)
+	}
+}
+
 // A refusal may overtake the changes of the entry that refused it.
 func TestRefusalIsJudgedByTheRecordsAfterIt(t *testing.T) {
 	w := newWorld(t, register("a"))

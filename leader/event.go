@@ -72,7 +72,13 @@ type Evaluated struct {
 }
 
 // Replicas are the servers that hold the log now.
-type Replicas struct{ IDs []rota.NodeID }
+type Replicas struct {
+	IDs []rota.NodeID
+	// Format is the newest format version that all their processes say they can read;
+	// zero: not all have said it. A node that keeps its session over a restart does not
+	// register again, so its record may name an older one.
+	Format uint16
+}
 
 func (Applied) isEvent()        {}
 func (Tick) isEvent()           {}

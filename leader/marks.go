@@ -57,6 +57,8 @@ func (c *Core) driveMarks() {
 // raise lets newer rules take effect once every replica can follow them.
 type raise struct {
 	replicas []rota.NodeID
+	readable uint16 // by all of them, as their processes say; zero: go by their records
+	asked    uint16 // proposed and not refused
 	out      bool
 }
 
@@ -64,20 +66,29 @@ func (c *Core) driveFormat() {
 	if c.raise.out || len(c.raise.replicas) == 0 {
 		return
 	}
-	target := ^uint16(0)
+	target := c.raise.readable
+	if target == 0 {
+		target = ^uint16(0)
+	}
 	for _, id := range c.raise.replicas {
+		if c.raise.readable != 0 {
+			break
+		}
 		n := c.nodes[id]
 		if n == nil {
 			return // it has not said yet what it can read
 		}
 		target = min(target, n.MaxFormat)
 	}
-	if target <= c.format {
+	if target <= max(c.format, c.raise.asked) {
 		return
 	}
 	c.raise.out = true
 	c.propose(rota.RaiseFormat{Format: target}, func(d ProposalDone, _ Now) {
 		// Done: Applied brings the new format. Refused: not again in this leadership.
-		c.raise.out = !d.Failed
+		c.raise.out = false
+		if !d.Failed {
+			c.raise.asked = target
+		}
 	})
 }

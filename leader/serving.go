@@ -61,8 +61,16 @@ func (s *serving) begin(hints []Gossip) {
 
 func (s *serving) stepReplicas() {
 	if replicas := s.leader.deps.Replicas; replicas != nil {
-		s.stepLocked(Replicas{IDs: replicas()})
+		s.stepLocked(replicas())
 	}
+}
+
+// look has the core see what the replicas say now.
+func (s *serving) look() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stepReplicas()
+	s.nudge()
 }
 
 // loop feeds the core with the log and the time until the leadership ends.

@@ -42,7 +42,7 @@ type Deps struct {
 	State     func() *fsm.Snapshot // the newest applied state of this node
 	Evaluator Evaluator            // nil: late expressions wait
 	Clock     func() time.Duration // boot-time clock; nil: CLOCK_BOOTTIME
-	Replicas  func() []rota.NodeID // the servers that hold the log now; nil: the format is never raised
+	Replicas  func() Replicas      // the servers that hold the log now; nil: the format is never raised
 	Logger    hclog.Logger         // nil: silent
 }
 
@@ -146,6 +146,7 @@ func (l *Leader) Gossip(node rota.NodeID, suspect bool) {
 	l.mu.Unlock()
 	if s != nil {
 		s.step(Gossip{Node: node, Suspect: suspect})
+		s.look()
 	}
 }
 

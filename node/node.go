@@ -143,13 +143,14 @@ func (n *Node) openCluster() error {
 	return err
 }
 
-func (n *Node) replicas() []rota.NodeID {
+func (n *Node) replicas() leader.Replicas {
 	servers := n.cluster.Servers()
-	ids := make([]rota.NodeID, len(servers))
+	r := leader.Replicas{IDs: make([]rota.NodeID, len(servers)), Format: ^uint16(0)}
 	for i, s := range servers {
-		ids[i] = s.ID
+		r.IDs[i] = s.ID
+		r.Format = min(r.Format, s.MaxFormat)
 	}
-	return ids
+	return r
 }
 
 func (n *Node) openAgent() error {

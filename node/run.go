@@ -32,7 +32,7 @@ func (n *Node) Run(ctx context.Context) error {
 		return n.cluster.Lead(parts, func(ctx context.Context, l *cluster.Leadership) error { return n.leader.Serve(ctx, l) })
 	})
 	r.start("api", func() error { return n.server.Run(parts, n.door) })
-	n.cluster.OnMember(func(m cluster.Member) { n.leader.Gossip(m.ID, m.State != cluster.MemberAlive) })
+	n.cluster.OnMember(func(m cluster.Member) { n.leader.Gossip(m.ID, m.State != cluster.MemberAlive) }) //nolint:contextcheck // the leadership has a context of its own
 	if n.agent != nil {
 		r.start("exec", func() error { return n.driver.Run(parts) })
 		r.start("retention", func() error {

@@ -33,7 +33,6 @@ func (m *Machines) compare(o *Machines) int {
 // significant binary digits, so that nodes that are all a little different are alike.
 type fleet struct {
 	counts map[Machines]int64 // Count 0
-	known  []Machines         // what list gave last
 }
 
 // machinesOf is what a node counts as; false for one without GPUs.

@@ -62,20 +62,36 @@ func (s *Scheduler) adapt() {
 // Adapted is the policy of a scheduler that knows these shapes and nodes with these
 // machines.
 func Adapted(w Weights, known []rota.Shape, machines []Machines) *LeastWaste {
-	return NewLeastWaste(w, blend(known, Expect(machines)), machines)
+	return NewLeastWaste(w, blend(w.Guess, known, Expect(machines)), machines)
 }
 
-// enough is how many arrivals make the guess about them superfluous.
+// enough is how many arrivals make the guess about them superfluous, but for what
+// Weights.Guess keeps of it.
 const enough = 1024
 
-// blend adds the guess to what is known, for as long as that is little.
-func blend(known, guess []rota.Shape) []rota.Shape {
-	total := int64(0)
-	for i := range known {
-		total += known[i].Count
-	}
-	if total >= enough*rota.ArrivalUnit {
+// blend adds the guess to what is known: as it is for as long as little is known,
+// and never less of it than the part that is to be kept.
+func blend(keep int64, known, guess []rota.Shape) []rota.Shape {
+	total, guessed := countOf(known), countOf(guess)
+	if total >= enough*rota.ArrivalUnit && keep == 0 || guessed == 0 {
 		return known
 	}
-	return append(slices.Clone(known), guess...)
+	blended := make([]rota.Shape, 0, len(known)+len(guess))
+	blended = append(append(blended, known...), guess...)
+	want := uint64(weighted(total, keep))
+	if want <= uint64(guessed) && total < enough*rota.ArrivalUnit {
+		return blended
+	}
+	for i := len(known); i < len(blended); i++ {
+		blended[i].Count = max(int64(divide(uint64(blended[i].Count), want, uint64(guessed))), 1)
+	}
+	return blended
+}
+
+func countOf(shapes []rota.Shape) int64 {
+	total := int64(0)
+	for i := range shapes {
+		total += shapes[i].Count
+	}
+	return total
 }

@@ -15,6 +15,10 @@ type Weights struct {
 	Gang     int64
 	Scarcity int64 // of taking devices of models that other demands insist on
 	Crowd    int64 // of the GPU left free on the node, an eighth of it
+	// Guess is how much a guess about work that has not come yet counts for ever,
+	// as a part of what is known to come: protects what is rare where tasks come and
+	// go. Not looked at by NewLeastWaste.
+	Guess int64
 	// Grain is the step of a score, in thousandths of a device; at least 1. Nodes
 	// whose waste differs by less are equal, and the lower name wins.
 	Grain int64
@@ -22,7 +26,7 @@ type Weights struct {
 
 // DefaultWeights are the all-round settings.
 func DefaultWeights() Weights {
-	return Weights{Value: 2 * one, Fluid: one / 2, Frag: one / 2, Gang: one, Scarcity: one / 4, Grain: 40}
+	return Weights{Value: 2 * one, Fluid: one / 2, Frag: one / 2, Gang: one, Scarcity: one / 4, Guess: one / 8, Grain: 40}
 }
 
 // LeastWaste places tasks where the GPU that will in the end go to waste grows

@@ -77,10 +77,7 @@ func (s *Scheduler) rename(h *host, n *rota.Node) {
 		return
 	}
 	h.node = n
-	s.byName = s.byName[:0]
-	for _, o := range s.hosts {
-		s.byName = append(s.byName, o)
-	}
+	s.byName = append(s.byName[:0], s.hosts...)
 	slices.SortFunc(s.byName, func(a, b *host) int {
 		if a.precedes(b) {
 			return -1

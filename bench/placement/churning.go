@@ -34,7 +34,7 @@ type departure struct {
 func (d departures) Len() int           { return len(d) }
 func (d departures) Less(i, j int) bool { return d[i].at < d[j].at }
 func (d departures) Swap(i, j int)      { d[i], d[j] = d[j], d[i] }
-func (d *departures) Push(x any)        { *d = append(*d, x.(departure)) } //nolint:errcheck // a heap of these
+func (d *departures) Push(x any)        { *d = append(*d, x.(departure)) }
 func (d *departures) Pop() any {
 	last := len(*d) - 1
 	x := (*d)[last]
@@ -70,7 +70,7 @@ func (ch churn) run(t *Trace, s setup) churned {
 		j := &t.Tasks[r.Intn(len(t.Tasks))]
 		life := r.ExpFloat64()
 		for len(ends) > 0 && ends[0].at <= next && ends[0].at < end {
-			d := heap.Pop(&ends).(departure) //nolint:errcheck // a heap of these
+			d := heap.Pop(&ends).(departure)
 			pass(d.at)
 			c.leave(d.task)
 		}

@@ -17,7 +17,7 @@ type cluster struct {
 	nodes map[rota.NodeID]*rota.Node
 	// placed are the tasks that run, with what they hold.
 	tasks int
-	used  int64 // thousandths of devices
+	used  int64         // thousandths of devices
 	spent time.Duration // in the scheduler
 	// arrivals are what the policy learns from; nil: it does not.
 	arrivals *rota.Arrivals

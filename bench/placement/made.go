@@ -34,6 +34,15 @@ func madeWorkloads() []made {
 	}
 }
 
+// reshapedWorkloads are drawn from the tasks of a recorded one.
+func reshapedWorkloads() []made {
+	return []made{
+		{name: "+multi10", shares: .4, several: .1, plain: .13},
+		{name: "+multi30", shares: .3, several: .3, plain: .13},
+		{name: "+typed33", shares: .43, several: .01, plain: .13, typed: .33},
+	}
+}
+
 // madeMachines is a cluster of mixed age: most devices in nodes of eight, some in
 // small ones, cpu short in some and plenty in others.
 func madeMachines(nodes int) []Machine {

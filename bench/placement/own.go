@@ -51,3 +51,29 @@ func machinesOf(t *Trace) []scheduler.Machines {
 	}
 	return machines
 }
+
+// contender is a policy of the report.
+type contender struct {
+	name  string
+	what  string
+	color string
+	make  func() setup // anew for each run
+}
+
+// policies are all of them, with what they may know of the trace.
+func policies(t *Trace) []contender {
+	return []contender{
+		{"BestFit", "as published", "#8a8f98", func() setup { return setup{policy: bestFit{}} }},
+		{"FGD", "as published, given the trace's typical tasks", "#c2571a", func() setup { return setup{policy: newFGD(t)} }},
+		{"Given", "Rota's policy, given the trace's counts", "#0b6e4f", func() setup {
+			return setup{policy: scheduler.NewLeastWaste(scheduler.DefaultWeights(), shapesOf(t), machinesOf(t))}
+		}},
+		{"Learning", "Rota's policy as it ships, learning from the arrivals", "#2456a6", func() setup { return setup{learns: true} }},
+		{"Believing", "the same, but with no guess kept beside what was learned", "#3f9fd0", func() setup {
+			w := scheduler.DefaultWeights()
+			w.Guess = 0
+			return setup{weights: w, learns: true}
+		}},
+		{"Guessing", "Rota's policy, knowing the nodes alone", "#7b4fa3", func() setup { return setup{} }},
+	}
+}

@@ -8,11 +8,11 @@ import (
 )
 
 // Settings of the garbage collector for a node. Most of a loaded node's garbage
-// lives for one log entry; collecting a third as often took 15-20 % off the CPU
+// lives for one log entry; collecting less often takes a tenth off the CPU
 // time of a task (docs/PERFORMANCE.md). Near the limit it collects as often as it
 // must, so that a heap of many live tasks does not take the machine.
 const (
-	gcPercent   = 300
+	gcPercent   = 200
 	memoryShare = 2 // the limit is the machine's memory divided by it
 )
 

@@ -17,11 +17,16 @@ type fault struct {
 	// overlap: it breaks an assumption of the promise, so two attempts may run at
 	// once; they are counted and not held against it.
 	overlap bool
+	// quiet: the clients do little, since the fault is about something else.
+	quiet bool
 	// mayFail: tasks may fail for good; they are counted.
 	mayFail bool
 	// deaf: nobody can be asked for the events that were kept.
 	deaf bool
 }
+
+// usualPause is how long a client waits between two requests.
+const usualPause = 15 * time.Millisecond
 
 // suffer lets clients work while something goes wrong, and counts afterwards.
 func (w *world) suffer(t *testing.T, tl *tail, f fault) {
@@ -30,7 +35,11 @@ func (w *world) suffer(t *testing.T, tl *tail, f fault) {
 	t.Run(strings.ReplaceAll(f.name, " ", "_"), func(t *testing.T) {
 		w.t = t
 		defer func() { w.t = outer }()
-		l := w.work(strings.ReplaceAll(f.name, " ", "-"))
+		pause := usualPause
+		if f.quiet {
+			pause = 500 * time.Millisecond
+		}
+		l := w.work(strings.ReplaceAll(f.name, " ", "-"), pause)
 		defer l.stop()
 		l.warm(t)
 		from, fromUp := time.Now(), upNow()

@@ -45,7 +45,7 @@ func TestMembershipChangesDuringAPartition(t *testing.T) {
 func TestSnapshotTravelsOverAThinLine(t *testing.T) {
 	long(t)
 	possible(t)
-	w := newWorld(t, plan{nodes: 3, wires: true, flags: []string{"--log-store", "wal"}}) // it fills faster
+	w := newWorld(t, plan{nodes: 3, wires: true})
 	w.fill(t, 17_000)
 	victim := w.nodes[0]
 	w.suffer(t, nil, fault{name: "a bit of the newest snapshot flipped", hold: 2 * time.Second, do: func(w *world) func() {
@@ -60,7 +60,7 @@ func TestSnapshotTravelsOverAThinLine(t *testing.T) {
 			w.comesBack(victim, false)
 		}
 	}})
-	w.suffer(t, nil, fault{name: "a snapshot is installed over 1 Mbit/s", hold: time.Second, do: func(w *world) func() {
+	w.suffer(t, nil, fault{name: "a snapshot is installed over 1 Mbit/s", hold: time.Second, quiet: true, do: func(w *world) func() {
 		fourth := w.add("n4")
 		for _, n := range w.nodes[:3] {
 			fourth.args = append(fourth.args, "--join", n.address())
@@ -90,7 +90,7 @@ func TestSnapshotTravelsOverAThinLine(t *testing.T) {
 	}})
 }
 
-// fill makes the log so long that the leader has written a snapshot and dropped
+// fill makes the log so long that all have written a snapshot and dropped most of
 // what is before it.
 func (w *world) fill(t *testing.T, entries uint64) {
 	t.Helper()
@@ -106,13 +106,18 @@ func (w *world) fill(t *testing.T, entries uint64) {
 			}
 		})
 	}
-	eventually(t, 3*time.Minute, "a snapshot is written", func() (string, bool) {
+	eventually(t, 6*time.Minute, "every server has written a snapshot", func() (string, bool) {
 		s, err := w.nodes[0].status()
 		if err != nil {
 			return err.Error(), false
 		}
-		found, _ := filepath.Glob(filepath.Join(raftDir(w.nodes[0]), "snapshots", "*", "state.bin"))
-		return fmt.Sprintf("entry %d, snapshots %v", s.Index, found), s.Index > entries && len(found) > 0
+		have := 0
+		for _, n := range w.nodes {
+			if found, err := filepath.Glob(filepath.Join(raftDir(n), "snapshots", "*-*[0-9]", "state.bin")); err == nil && len(found) > 0 {
+				have++
+			}
+		}
+		return fmt.Sprintf("entry %d, snapshots of %d", s.Index, have), s.Index > entries && have == len(w.nodes)
 	})
 }
 

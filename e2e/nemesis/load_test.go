@@ -51,8 +51,8 @@ const endless = int64(1) << 60
 
 // work starts clients, each of which talks to all nodes in turn, also to those that
 // are in trouble.
-func (w *world) work(name string) *load {
-	l := &load{w: w, nodes: slices.Clone(w.nodes), name: name, began: time.Now(), clients: 6, pause: 15 * time.Millisecond, try: 3 * time.Second, heard: map[string]int{}}
+func (w *world) work(name string, pause time.Duration) *load {
+	l := &load{w: w, nodes: slices.Clone(w.nodes), name: name, began: time.Now(), clients: 6, pause: pause, try: 3 * time.Second, heard: map[string]int{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	l.cancel = cancel
 	for c := range l.clients {

@@ -17,12 +17,13 @@ type checker struct {
 	newest  uint64
 	now     *fsm.Snapshot // as of then
 
-	acked    map[rota.RunID]rota.SubmitRun
-	order    []rota.RunID
-	ended    map[rota.TaskID]rota.Status
-	deliver  map[rota.TaskID]int
-	sessions map[rota.NodeID]rota.Session
-	current  map[rota.Session]uint64 // the newest entry a leader said the session was current at
+	acked     map[rota.RunID]rota.SubmitRun
+	order     []rota.RunID
+	ended     map[rota.TaskID]rota.Status
+	deliver   map[rota.TaskID]int
+	sessions  map[rota.NodeID]rota.Session
+	renewedAt map[rota.NodeID]moment  // when a renewal was first applied anywhere
+	current   map[rota.Session]uint64 // the newest entry a leader said the session was current at
 
 	started map[attemptRef]int
 	exits   map[attemptRef]int // exit codes of the main processes that ended
@@ -50,7 +51,7 @@ type appliedEntry struct {
 
 func newChecker(w *World) *checker {
 	return &checker{
-		w: w, entries: map[uint64]appliedEntry{}, acked: map[rota.RunID]rota.SubmitRun{}, current: map[rota.Session]uint64{}, sessions: map[rota.NodeID]rota.Session{},
+		w: w, entries: map[uint64]appliedEntry{}, acked: map[rota.RunID]rota.SubmitRun{}, current: map[rota.Session]uint64{}, sessions: map[rota.NodeID]rota.Session{}, renewedAt: map[rota.NodeID]moment{},
 		ended: map[rota.TaskID]rota.Status{}, deliver: map[rota.TaskID]int{}, started: map[attemptRef]int{}, exits: map[attemptRef]int{},
 	}
 }
@@ -133,6 +134,9 @@ func (c *checker) renewed(s rota.Session, r rota.Renewal) {
 func (c *checker) change(ch *rota.Change) {
 	if t := ch.Task; t != nil && ch.Type != rota.ChangeTaskLate {
 		c.task(ch, t)
+	}
+	for _, s := range ch.Renewed {
+		c.renewedAt[s.Node] = c.w.now
 	}
 	if n := ch.Node; n != nil {
 		switch ch.Type { //nolint:exhaustive // the two of interest

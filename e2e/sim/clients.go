@@ -55,11 +55,22 @@ func (c *clients) work(id int) {
 	case n < 7:
 		c.cancel(id, c.known[c.w.rng.IntN(len(c.known))], next)
 	case n < 12:
-		c.readRun(id, c.known[c.w.rng.IntN(len(c.known))], next)
+		c.readRun(id, c.known[c.w.rng.IntN(len(c.known))], c.w.people.somebody(), c.w.anyServer(), next)
 	case n < 15:
 		c.drain(id, c.w.anyMachine().id, c.w.chance(40), func(error) { next() })
 	default:
-		c.readNode(id, c.w.anyMachine().id, next)
+		c.readNode(id, c.w.anyMachine().id, c.w.people.somebody(), c.w.anyServer(), next)
+	}
+}
+
+// besiege reads some of everything through one server, all at once.
+func (c *clients) besiege(s *machine) {
+	p := &program{m: s}
+	for range 3 {
+		c.readNode(clientsAtWork, c.w.anyMachine().id, p, s, func() {})
+		if n := len(c.known); n > 0 {
+			c.readRun(clientsAtWork, c.known[max(0, n-1-c.w.rng.IntN(4))], p, s, func() {})
+		}
 	}
 }
 
@@ -117,9 +128,9 @@ func (c *clients) drain(id int, node rota.NodeID, on bool, done func(error)) {
 	})
 }
 
-func (c *clients) readRun(id int, n named, next func()) {
+func (c *clients) readRun(id int, n named, p *program, at *machine, next func()) {
 	end := c.call(id, input{what: doReadRun, about: n.key, run: n.run})
-	c.w.read(c.w.people.somebody(), clientPatient, func(s *fsm.Snapshot) any {
+	c.w.read(p, at, clientPatient, func(s *fsm.Snapshot) any {
 		if r, ok := s.Run(n.run); ok {
 			return output{found: true, status: r.Status}
 		}
@@ -127,9 +138,9 @@ func (c *clients) readRun(id int, n named, next func()) {
 	}, ended(end, next))
 }
 
-func (c *clients) readNode(id int, node rota.NodeID, next func()) {
+func (c *clients) readNode(id int, node rota.NodeID, p *program, at *machine, next func()) {
 	end := c.call(id, input{what: doReadNode, about: string(node)})
-	c.w.read(c.w.people.somebody(), clientPatient, func(s *fsm.Snapshot) any {
+	c.w.read(p, at, clientPatient, func(s *fsm.Snapshot) any {
 		if n, ok := s.Node(node); ok {
 			return output{found: true, drain: n.Draining}
 		}

@@ -41,47 +41,14 @@ func (w *World) fault() {
 	if w.chance(40) {
 		m = w.leading()
 	}
-	back := w.between(50*time.Millisecond, 5*time.Second)
-	switch n := w.rng.IntN(30); n {
-	case 12:
-		w.lateAnswers(m)
-	case 13:
-		w.shutDoor()
-	case 14, 15:
-		w.hungStores()
-	case 16:
-		w.deposed()
-	case 17, 18, 19:
-		w.atTheEdge(m)
-	default:
-		w.logFault(m, n)
-	case 0, 1:
-		w.tell("FAULT %s: node process killed, back in %v", m.name, back)
-		m.killNode()
-		w.after(back, m.startNode)
-	case 2:
-		w.tell("FAULT %s: keeper killed", m.name)
-		m.killKeeper()
-	case 3:
-		w.tell("FAULT %s: node process and keeper killed, back in %v", m.name, back)
-		m.killNode()
-		m.killKeeper()
-		w.after(back, m.startNode)
-	case 4:
-		back = w.lasting(25 * time.Second)
-		w.tell("FAULT %s: machine lost, back in %v", m.name, back)
-		m.crash()
-		w.after(back, func() {
-			if m.lost {
-				w.tell("%s: machine is back", m.name)
-				m.boot0()
-			}
-		})
+	switch n := w.rng.IntN(32); n {
+	case 0, 1, 2, 3, 4:
+		w.kill(m, n)
 	case 5:
-		if p := m.node; p != nil && w.chance(40) { // the agent alone hangs: the server beside it goes on
+		if w.chance(40) && m.up() { // the agent alone hangs: the server beside it goes on
 			w.pause(m.agent.p, w.lasting(15*time.Second), m.name+": agent")
 		} else {
-			w.pause(p, w.lasting(20*time.Second), m.name+": node process")
+			w.pause(m.node, w.lasting(20*time.Second), m.name+": node process")
 		}
 	case 6:
 		if m.keeper != nil {
@@ -94,6 +61,45 @@ func (w *World) fault() {
 	case 11:
 		w.tell("FAULT %s: planned stop", m.name)
 		w.leave(m)
+	case 12:
+		w.lateAnswers(m)
+	case 13:
+		w.shutDoor()
+	case 14, 15:
+		w.hungStores()
+	case 16, 17, 18:
+		w.deposed()
+	case 19, 20, 21:
+		w.atTheEdge(m)
+	default:
+		w.logFault(n)
+	}
+}
+
+// kill ends processes, or the whole machine.
+func (w *World) kill(m *machine, n int) {
+	back := w.between(50*time.Millisecond, 5*time.Second)
+	if w.chance(15) {
+		back = w.between(time.Millisecond, 200*time.Millisecond)
+	}
+	switch n {
+	case 0, 1:
+		w.tell("FAULT %s: node process killed, back in %v", m.name, back)
+		m.killNode()
+		w.after(back, m.startNode)
+	case 2:
+		w.tell("FAULT %s: keeper killed", m.name)
+		m.killKeeper()
+	case 3:
+		w.tell("FAULT %s: node process and keeper killed, back in %v", m.name, back)
+		m.killNode()
+		m.killKeeper()
+		w.after(back, m.startNode)
+	default:
+		back = w.lasting(25 * time.Second)
+		w.tell("FAULT %s: machine lost, back in %v", m.name, back)
+		m.crash()
+		w.after(back, m.boot0)
 	}
 }
 

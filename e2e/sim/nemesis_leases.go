@@ -85,6 +85,9 @@ func (w *World) deposed() {
 	w.tell("FAULT %s sleeps for %v, cut off with %s for %v", l.name, sleep, m.name, d)
 	l.node.stop()
 	w.after(sleep, l.node.resume)
+	for range 4 {
+		w.after(sleep+w.between(0, 300*time.Millisecond), func() { w.clients.besiege(l) })
+	}
 	change := func(by int) {
 		for _, o := range w.machines {
 			if o != l && o != m {
@@ -166,17 +169,28 @@ func (w *World) answersLate(m *machine) {
 	})
 }
 
-// lastRenewal: a node is not heard for nearly the leader's TTL, and then what it
-// asked meanwhile arrives at the very moment at which its session is given up, on
-// a log that is not the quickest. (Rule 5: an expiry is a compare-and-set.)
+// lastRenewal: what a node asks for is held up on the way, and the machine is lost.
+// Its last words arrive at the very moment at which its session is given up, on a
+// log that is not the quickest. (Rule 5: an expiry is a compare-and-set.)
 func (w *World) lastRenewal(m *machine) {
-	silent := w.times.LeaderTTL - w.between(0, 400*time.Millisecond)
-	if silent+time.Second > w.left() {
+	l := w.leading()
+	ttl := w.times.LeaderTTL * 1000 / time.Duration(1000+l.drift)
+	if m == l || !m.up() || ttl+2*time.Second > w.left() {
 		return
 	}
-	w.tell("FAULT %s is not heard for %v, then all it said arrives", m.name, silent)
-	until := w.now.add(silent)
-	w.net.held[m] = until
-	w.after(silent-300*time.Millisecond, func() { w.sluggish(true) })
-	w.after(silent+time.Second, func() { w.sluggish(false) })
+	w.tell("FAULT what %s says is held up, and the machine lost; it arrives when its session is given up", m.name)
+	w.net.held[m] = w.now.add(ttl + time.Second)
+	w.after(100*time.Millisecond, func() {
+		until := w.check.renewedAt[m.id].add(ttl - w.between(0, 60*time.Millisecond))
+		w.net.held[m] = until
+		w.after(5*w.times.Renew/2, func() {
+			if !m.lost {
+				m.crash()
+			}
+		})
+		wait := time.Duration(until - w.now)
+		w.after(wait-20*time.Millisecond, func() { w.sluggish(true) })
+		w.after(wait+200*time.Millisecond, func() { w.sluggish(false) })
+		w.after(wait+time.Second, m.boot0)
+	})
 }

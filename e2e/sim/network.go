@@ -49,7 +49,7 @@ func (n *network) sendOnce(from, to *machine, get func() *program, f func()) {
 		d += n.w.between(lag/2, lag)
 	}
 	if until := n.held[from]; until > n.w.now {
-		d += time.Duration(until-n.w.now) + n.w.between(0, 50*time.Millisecond)
+		d += time.Duration(until-n.w.now) + n.w.between(0, 5*time.Millisecond)
 	}
 	n.deliver(from, to, d, get, f, 0)
 }

@@ -6,10 +6,10 @@ import (
 	"github.com/rota-sched/rota/fsm"
 )
 
-// read is a consistent read at any server: it learns from the leader how far the
+// read is a consistent read at a server: it learns from the leader how far the
 // log has come, waits until its own state is there, and answers from that. done
 // hears of it once; an error says that nothing is known.
-func (w *World) read(p *program, timeout time.Duration, look func(*fsm.Snapshot) any, done func(any, error)) {
+func (w *World) read(p *program, s *machine, timeout time.Duration, look func(*fsm.Snapshot) any, done func(any, error)) {
 	ended := false
 	end := func(v any, err error) {
 		if !ended {
@@ -17,7 +17,6 @@ func (w *World) read(p *program, timeout time.Duration, look func(*fsm.Snapshot)
 			done(v, err)
 		}
 	}
-	s := w.servers[w.rng.IntN(len(w.servers))]
 	reply := func(v any, err error) {
 		w.net.send(s, p.m, func() *program { return p }, func() { end(v, err) })
 	}

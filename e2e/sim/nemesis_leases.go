@@ -1,6 +1,9 @@
 package sim
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Faults that aim at the leases: each breaks one thing that the protocol of
 // RELIABILITY.md, section 2, is built upon.
@@ -105,12 +108,16 @@ func (w *World) atTheEdge(m *machine) {
 	if w.chance(70) {
 		m = w.busiest()
 	}
-	switch w.rng.IntN(5) {
+	switch w.rng.IntN(7) {
+	case 6:
+		w.sleepyKeeper()
 	case 0:
-		w.tell("FAULT")
+		w.tell("FAULT of the network")
 		w.alone(m, min(w.left(), 3*w.times.LeaderTTL))
 	case 1, 2:
 		w.lastPoll(m)
+	case 3:
+		w.restartedVoters()
 	default:
 		w.lastRenewal(m)
 	}
@@ -166,6 +173,75 @@ func (w *World) answersLate(m *machine) {
 			delete(w.net.lag, [2]*machine{o, m})
 		}
 		w.alone(m, min(w.left(), 3*w.times.LeaderTTL))
+	})
+}
+
+// restartedVoters: a node cannot get through to the leader and asks the voters; all
+// but the leader are restarted while its questions are on the way. (Rule 7: a start
+// counts as a contact.)
+func (w *World) restartedVoters() {
+	l := w.leaderNow()
+	if l == nil || w.trap != nil {
+		return
+	}
+	var m *machine
+	for _, x := range w.check.alive {
+		if !l.voter(x.m) {
+			m = x.m
+		}
+	}
+	if m == nil {
+		return
+	}
+	d := min(w.left(), 2*w.times.LeaderTTL)
+	w.tell("FAULT %s: the door is shut for %v; voters restart as %s polls", l.m.name, d, m.name)
+	l.m.shut = true
+	w.after(d, func() { l.m.shut, w.trap = false, nil })
+	w.trap = func(who *machine) {
+		if who != m {
+			return
+		}
+		w.trap = nil
+		for _, v := range l.config().are {
+			if v != l.m && v.up() {
+				v.killNode()
+				v.startNode()
+			}
+		}
+	}
+}
+
+// sleepyKeeper: a node that runs nothing is alone until its lease runs out; at that
+// moment its keeper sleeps, and the network heals: the agent has another session
+// before its keeper says that the old one is over.
+func (w *World) sleepyKeeper() {
+	var m *machine
+	for _, o := range w.machines {
+		busy := func(x *process) bool { return x.m == o }
+		if o.up() && o.keeper != nil && !o.keeper.p.dead && o != w.leading() && !slices.ContainsFunc(w.check.alive, busy) {
+			m = o
+		}
+	}
+	if m == nil || w.times.TTL > w.left() {
+		return
+	}
+	w.tell("FAULT %s is alone until its lease runs out while its keeper sleeps", m.name)
+	change := func(by int) {
+		for _, o := range w.machines {
+			if o != m {
+				w.net.change(m, o, false, by)
+			}
+		}
+	}
+	change(1)
+	w.after(50*time.Millisecond, func() {
+		over := m.trueUntil(time.Duration(m.agent.core.Deadline().Add(-w.times.Kill)))
+		w.after(over-2*time.Millisecond, func() {
+			change(-1)
+			if k := m.keeper; k != nil {
+				w.pause(k.p, w.slack, m.name+": keeper")
+			}
+		})
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/rota-sched/rota"
 	"github.com/rota-sched/rota/api"
@@ -114,7 +115,7 @@ func TestSilentStreamEnds(t *testing.T) {
 	p := api.NewPeers(api.PeersConfig{
 		Targets:     func() []string { return []string{w.nodes[0].address()} },
 		Credentials: func() (string, []byte) { return clusterID, []byte(secret) },
-		Silence:     30_000_000,
+		Silence:     time.Second,
 	})
 	defer p.Close()
 	s, err := p.Stream(soon(t), rota.Session{Node: "x"}, 0, 0)

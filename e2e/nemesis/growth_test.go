@@ -47,19 +47,6 @@ func TestSnapshotTravelsOverAThinLine(t *testing.T) {
 	possible(t)
 	w := newWorld(t, plan{nodes: 3, wires: true})
 	w.fill(t, 17_000)
-	victim := w.nodes[0]
-	w.suffer(t, nil, fault{name: "a bit of the newest snapshot flipped", hold: 2 * time.Second, do: func(w *world) func() {
-		victim.killHost()
-		return func() {
-			for _, path := range newest(w.t, filepath.Join(raftDir(victim), "snapshots", "*", "state.bin")) {
-				w.note("a snapshot of %d bytes", change(w.t, path, func(b []byte) []byte {
-					b[len(b)/2] ^= 1
-					return b
-				}))
-			}
-			w.comesBack(victim, false)
-		}
-	}})
 	w.suffer(t, nil, fault{name: "a snapshot is installed over 10 Mbit/s", hold: time.Second, quiet: true, do: func(w *world) func() {
 		fourth := w.add("n4")
 		for _, n := range w.nodes[:3] {
@@ -87,6 +74,19 @@ func TestSnapshotTravelsOverAThinLine(t *testing.T) {
 		})
 		w.note("the state came after %s", seconds(time.Since(began)))
 		return func() { w.wires.set(nil) }
+	}})
+	victim := w.nodes[0]
+	w.suffer(t, nil, fault{name: "a bit of the newest snapshot flipped", hold: 2 * time.Second, do: func(w *world) func() {
+		victim.killHost()
+		return func() {
+			for _, path := range newest(w.t, filepath.Join(raftDir(victim), "snapshots", "*", "state.bin")) {
+				w.note("a snapshot of %d bytes", change(w.t, path, func(b []byte) []byte {
+					b[len(b)/2] ^= 1
+					return b
+				}))
+			}
+			w.comesBack(victim, false)
+		}
 	}})
 }
 

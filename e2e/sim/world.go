@@ -26,6 +26,7 @@ type World struct {
 	trap     func(*machine) // hears of every poll
 
 	noElections bool
+	extreme     bool          // every clock is as wrong as it may be
 	slack       time.Duration // the longest pause of a keeper that the lease times allow for
 	saveEvery   uint64        // entries between two snapshots of a server
 	keepers     int
@@ -96,7 +97,7 @@ func Run(cfg Config) Result {
 func newWorld(cfg Config) *World {
 	w := &World{engine: newEngine(cfg.Seed), cfg: cfg, epoch: rota.InstantOf(time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC))}
 	w.whole = cfg.Whole
-	w.times = w.pickTimes()
+	w.times, w.extreme = w.pickTimes(), w.chance(60)
 	w.slack = w.times.Slack / 2
 	w.leaderConfig = leader.DefaultConfig(w.times)
 	w.net = &network{w: w, cut: map[[2]*machine]int{}, lag: map[[2]*machine]time.Duration{}, held: map[*machine]moment{}}
@@ -122,7 +123,7 @@ func (w *World) addMachine(i int, server bool) {
 		w: w, id: rota.NodeID(fmt.Sprintf("node-%d", i+1)), name: fmt.Sprintf("n%d", i+1), server: server,
 		drift: w.rng.Int64N(2*rota.DriftPermille+1) - rota.DriftPermille, records: map[attemptRef]taskRecord{},
 	}
-	if w.chance(60) { // as wrong as it may be
+	if w.extreme { // as wrong as it may be
 		m.drift = rota.DriftPermille
 		if w.chance(50) {
 			m.drift = -m.drift
@@ -150,7 +151,7 @@ func (w *World) pickTimes() rota.LeaseTimes {
 // tight leaves nothing to spare: what ignores SIGTERM lives until a moment before
 // the deadline, and the leader waits exactly as long as it must.
 func tight(t rota.LeaseTimes) rota.LeaseTimes {
-	t.Term, t.Slack = t.Kill-60*time.Millisecond, 20*time.Millisecond
+	t.Term, t.Slack = t.Kill-50*time.Millisecond, 20*time.Millisecond
 	t.LeaderTTL = t.TTL*(1000+rota.DriftPermille)/(1000-rota.DriftPermille) + t.Slack*(1000+rota.DriftPermille)/1000 + 1
 	return t
 }

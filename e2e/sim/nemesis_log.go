@@ -127,7 +127,8 @@ func (w *World) laggard() {
 	})
 }
 
-// behind: the leader's duties hear of entries late.
+// behind: the leader's duties hear of entries late, while a node comes back again
+// and again: what it is told is of before.
 func (w *World) behind() {
 	r := w.leaderNow()
 	if r == nil {
@@ -137,6 +138,14 @@ func (w *World) behind() {
 	w.tell("FAULT %s: its duties are behind the log for %v", r.m.name, d)
 	g.lag = w.between(10*time.Millisecond, 400*time.Millisecond)
 	w.after(d, func() { g.lag = 0 })
+	for range 4 {
+		w.after(w.between(0, d), func() {
+			if m := w.busiest(); m != r.m && m.up() {
+				m.killNode()
+				w.after(w.between(time.Millisecond, 50*time.Millisecond), m.startNode)
+			}
+		})
+	}
 }
 
 // busiest is the machine with most processes, or any.

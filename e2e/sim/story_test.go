@@ -15,6 +15,10 @@ func calm(t *testing.T, tasks int, lasts time.Duration) *World {
 	cfg := DefaultConfig(7)
 	cfg.Calm, cfg.Runs, cfg.Whole = true, 0, true
 	w := newWorld(cfg)
+	for len(w.machines) < 5 || len(w.servers) != 3 { // room for what a dead machine leaves behind
+		cfg.Seed++
+		w = newWorld(cfg)
+	}
 	w.times = rota.DefaultLeaseTimes()
 	w.leaderConfig.Times, w.leaderConfig.RenewEvery = w.times, 250*time.Millisecond
 	w.begin()

@@ -17,7 +17,7 @@ NEMESISFLAGS ?=
 PACKAGES     = $(shell $(GO) list -tags $(TAGS) ./... | grep -v -e '/e2e$$' -e '/e2e/nemesis$$')
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race e2e nemesis sim lint fuzz bench bench-placement check clean
+.PHONY: help build demo test race e2e nemesis sim lint fuzz bench bench-placement check clean mutants
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -57,6 +57,6 @@ require (
 )
 
 require (
-	github.com/anishathalye/porcupine v1.3.1 // indirect
+	github.com/anishathalye/porcupine v1.3.1
 	github.com/google/go-cmp v0.6.0 // indirect
 )

@@ -27,7 +27,7 @@ type Facts struct {
 // cores, unless its configuration says otherwise. What asks for CPU or memory is
 // bound by those long before; slots bound what asks for neither, such as a call to
 // a model that is waited for, of which a core carries hundreds. With 16, no-op
-// tasks were finished at a fifth of the rate (docs/PERFORMANCE.md).
+// tasks were finished at a quarter of the rate (docs/PERFORMANCE.md).
 const SlotsPerCore = 512
 
 // Slots is the default number of attempts at the same time.

@@ -8,8 +8,8 @@ import (
 )
 
 // Settings of the garbage collector for a node. Most of a loaded node's garbage
-// lives for one log entry; collecting less often takes a tenth off the CPU
-// time of a task (docs/PERFORMANCE.md). Near the limit it collects as often as it
+// lives for one log entry. 300 took CPU time off a task (docs/PERFORMANCE.md) and
+// tripled what the heap keeps beside; 200, in between, was not measured by itself. Near the limit it collects as often as it
 // must, so that a heap of many live tasks does not take the machine.
 const (
 	gcPercent   = 200

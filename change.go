@@ -14,6 +14,7 @@ const (
 	ChangeHold         ChangeType = "hold.taken"      // no event
 	ChangeHoldReleased ChangeType = "hold.released"   // no event
 	ChangeRenewed      ChangeType = "session.renewed" // no event
+	ChangeKnown        ChangeType = "demands.known"   // what tasks typically ask for; no event
 	ChangeTaskLate     ChangeType = "task.late_result"
 	ChangeTaskResolved ChangeType = "task.resolved" // late expressions are in; no event
 	// ChangeTaskUnresolved: dependencies are over, late expressions wait for the
@@ -36,6 +37,8 @@ type Change struct {
 	Hold    *Hold
 	// Renewed are the sessions whose renewal, or registration, was applied.
 	Renewed []Session
+	// Known is what tasks typically ask for from now on (Arrivals.Known); nil: as before.
+	Known []Shape
 }
 
 // TaskChange is the type of the change that brought a task to a status.

@@ -70,8 +70,9 @@ type Node struct {
 	// renewed: what the expiry compares against. Zero without a session.
 	RenewedIndex uint64
 	Draining     bool
-	Suspect      bool // gossip's hint: no new placements
-	Left         bool // went by itself rather than by silence
+	Suspect      bool   // gossip's hint: no new placements
+	Left         bool   // went by itself rather than by silence
+	Unfit        string // by its own word it can start nothing, and why; empty: it can
 	RegisteredAt Instant
 	ChangedAt    Instant
 	Held         Held
@@ -85,6 +86,7 @@ const (
 	NodeReady    NodeState = "ready"
 	NodeDraining NodeState = "draining"
 	NodeSuspect  NodeState = "suspect"
+	NodeUnfit    NodeState = "unfit"
 	NodeDown     NodeState = "down"
 	NodeLeft     NodeState = "left"
 )
@@ -100,6 +102,8 @@ func (n *Node) State() NodeState {
 		return NodeSuspect
 	case n.Draining:
 		return NodeDraining
+	case n.Unfit != "":
+		return NodeUnfit
 	default:
 		return NodeReady
 	}

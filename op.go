@@ -70,6 +70,17 @@ type MarkNode struct {
 	Suspect *bool // only by the leader, from gossip; never shortens a lease
 }
 
+// FormatUnfit is the format version from which on MarkUnfit is known.
+const FormatUnfit = 3
+
+// MarkUnfit is a node's own word that it can start nothing for now and why, or
+// with an empty Why that it can again. What runs there goes on. It is apart from
+// a person's drain, which it neither sets nor ends, and goes with the session.
+type MarkUnfit struct {
+	Session Session
+	Why     string
+}
+
 // SubmitRun creates a run, with the source of its job and the first of its tasks.
 // The run becomes visible when Total tasks have arrived. The same RequestID with
 // the same Digest gives the run that exists, with another one KindConflict.
@@ -164,6 +175,7 @@ func (RegisterNode) isOp()  {}
 func (RenewLeases) isOp()   {}
 func (ExpireSession) isOp() {}
 func (MarkNode) isOp()      {}
+func (MarkUnfit) isOp()     {}
 func (SubmitRun) isOp()     {}
 func (AddTasks) isOp()      {}
 func (Resolve) isOp()       {}
@@ -185,6 +197,7 @@ type Result struct {
 	Version int     // SubmitRun, StoreJob: the job version
 	Session Session // RegisterNode
 	Items   []Kind  // Place and Report: one answer per item
+	At      Instant // the state's now at the entry, where the proposer is told: zero is not known
 }
 
 // Err is the refusal as an error that wraps its kind; nil if done.

@@ -46,6 +46,19 @@ func (s Shape) Rounded() Shape {
 	return s
 }
 
+// textBytes is the length of all that is text in the shape.
+func (s *Shape) textBytes() int {
+	n := len(s.GPU.Model)
+	for i := range s.Devices {
+		c := &s.Devices[i]
+		n += len(c.Attribute) + len(c.Operator)
+		for _, v := range c.Values {
+			n += len(v) + 1
+		}
+	}
+	return n
+}
+
 // Milli is the GPU asked for, in thousandths of a device.
 func (s *Shape) Milli() int64 { return int64(s.GPU.Count) * s.GPU.MilliEach() }
 

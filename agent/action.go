@@ -62,6 +62,16 @@ type StopTask struct {
 	Cause rota.Cause
 }
 
+// Probe tries whether the node could start an attempt. Answer: Probed.
+type Probe struct{}
+
+// TellFitness says why the node can start nothing, or with an empty Why that it
+// can. Answer: FitnessTold.
+type TellFitness struct {
+	Session rota.Session
+	Why     string
+}
+
 // SendReport reports attempts. Answer: Reported.
 type SendReport struct {
 	Batch  uint64
@@ -104,6 +114,8 @@ func (CloseStream) isAction()   {}
 func (StartTask) isAction()     {}
 func (AdoptTask) isAction()     {}
 func (StopTask) isAction()      {}
+func (Probe) isAction()         {}
+func (TellFitness) isAction()   {}
 func (SendReport) isAction()    {}
 func (Ack) isAction()           {}
 func (Release) isAction()       {}

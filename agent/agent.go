@@ -20,8 +20,10 @@ type Config struct {
 	Drivers []Driver
 	Peers   Peers
 	Keeper  Keeper
-	Clock   func() BootTime // nil: Now
-	Logger  hclog.Logger    // nil: silent
+	// Probe tries what a start needs of the node (Layout.Probe); nil: it cannot fail.
+	Probe  func() error
+	Clock  func() BootTime // nil: Now
+	Logger hclog.Logger    // nil: silent
 	// Starters is how many attempts are handed to their drivers at the same time.
 	Starters int
 	// Call bounds calls to the cluster and the keeper that have no bound of their own.
@@ -51,6 +53,7 @@ type Agent struct {
 	mu      sync.Mutex // guards all below
 	running map[Ref]*running
 	status  Status
+	probing bool // a probe is under way, perhaps on a disk that hangs
 }
 
 // running is an attempt that a driver holds.
@@ -73,6 +76,7 @@ type Status struct {
 	Session  rota.Session
 	Deadline BootTime
 	Live     int
+	Unfit    string // why the node starts nothing; empty: it does
 	Why      string // the node has no session: the last registration's refusal, or the keeper's silence
 }
 
@@ -175,7 +179,7 @@ func (a *Agent) Status() Status {
 func (a *Agent) publish() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.status = Status{Phase: a.core.phase.String(), Session: a.core.Session(), Deadline: a.core.Deadline(), Live: a.core.Live(), Why: a.core.Why()}
+	a.status = Status{Phase: a.core.phase.String(), Session: a.core.Session(), Deadline: a.core.Deadline(), Live: a.core.Live(), Unfit: a.core.fit.why(), Why: a.core.Why()}
 }
 
 // Running reports whether an attempt of the task is with its driver.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -41,6 +43,7 @@ func (n *node) boot() {
 	n.t.Helper()
 	cfg := agent.DefaultConfig()
 	cfg.Core.Node = rota.RegisterNode{Info: rota.NodeInfo{ID: storyNode, Name: "n1"}, Boot: "boot"}
+	cfg.Probe = n.layout.Probe
 	cfg.Layout, cfg.Addr = n.layout, "http://127.0.0.1:8420"
 	cfg.Drivers = []agent.Driver{agenttest.Script{Keeper: n.keeper}, noop.Driver{}}
 	cfg.Peers, cfg.Keeper, cfg.Clock = n.cluster, n.keeper, n.keeper.Clock
@@ -406,4 +409,46 @@ func BenchmarkNoop(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(next)/b.Elapsed().Seconds(), "attempts/s")
+}
+
+// TestFullDiskIsTheNodesFault: what cannot be prepared is given back unstarted, the
+// node says why and takes nothing more, what runs goes on, and when the disk is well
+// again so is the node.
+func TestFullDiskIsTheNodesFault(t *testing.T) {
+	bubble(t, func(n *node) {
+		n.boot()
+		runs := n.place("runs#1", time.Minute, 0)
+		n.eventually("it runs", func() bool { return n.agent.Running(runs.Task, 1) })
+		aside := n.layout.Root() + ".aside"
+		if err := errors.Join(os.Rename(n.layout.Root(), aside), os.WriteFile(n.layout.Root(), nil, 0o600)); err != nil {
+			n.t.Fatal(err)
+		}
+		for _, key := range []string{"a#1", "b#1"} {
+			r := n.place(key, time.Second, 0)
+			told, err := n.cluster.Await(n.t.Context(), r, func(told agenttest.Told) bool { return told.Released > 0 })
+			if err != nil || len(told.Outcomes) > 0 || told.Started > 0 {
+				n.t.Fatalf("the cluster heard of %s: %+v, %v", key, told, err)
+			}
+			if why := n.cluster.Unfit(); !strings.Contains(why, "directory") {
+				n.t.Fatalf("it was given back, and the node is unfit because of %q", why)
+			}
+		}
+		if !n.agent.Running(runs.Task, 1) {
+			n.t.Fatal("what ran was harmed")
+		}
+		if err := errors.Join(os.Remove(n.layout.Root()), os.Rename(aside, n.layout.Root())); err != nil {
+			n.t.Fatal(err)
+		}
+		well := time.Now()
+		n.eventually("it is fit again", func() bool { return n.cluster.Unfit() == "" })
+		if took := time.Since(well); took < 10*time.Second || took > 20*time.Second {
+			n.t.Errorf("it came back after %v", took)
+		}
+		if out := n.outcome(n.place("c#1", time.Second, 0)); out.Cause != rota.CauseNone {
+			n.t.Errorf("afterwards: %+v", out)
+		}
+		if out := n.outcome(runs); out.Cause != rota.CauseNone {
+			n.t.Errorf("what ran meanwhile: %+v", out)
+		}
+	})
 }

@@ -68,6 +68,13 @@ func (c *Core) adopt(k KeptAttempt, t Task, s rota.Session) {
 
 // startPending hands what waits to the drivers, if the lease covers it.
 func (c *Core) startPending(now BootTime) {
+	if c.fit.why() != "" {
+		c.startAt = 0
+		if c.fit.known() {
+			c.giveBackPending()
+		}
+		return
+	}
 	if now < c.startAt {
 		return
 	}
@@ -107,17 +114,34 @@ func (c *Core) startedRef(ref Ref, now BootTime) {
 	}
 }
 
-// notStarted puts an attempt back that the lease did not cover.
-func (c *Core) notStarted(ref Ref, now BootTime) {
-	a := c.attempts[ref]
+// giveBackPending gives back what was never handed to a driver. The cluster knows
+// by then that the node takes nothing: else it would be given the same again.
+func (c *Core) giveBackPending() {
+	for _, ref := range c.pending {
+		if a := c.attempts[ref]; a != nil && a.state == attemptPending {
+			c.giveBack(a)
+		}
+	}
+	c.pending = c.pending[:0]
+}
+
+// notStarted puts an attempt back that the lease did not cover, or that the node
+// was not able to start.
+func (c *Core) notStarted(e NotStarted, now BootTime) {
+	if e.Unfit != "" {
+		c.startFailed(e.Unfit, now)
+	}
+	a := c.attempts[e.Ref]
 	if a == nil || a.state != attemptStarting {
 		return
 	}
 	c.live--
 	if a.stop == rota.CauseNone && c.phase == phaseHeld {
 		a.state = attemptPending
-		c.pending = append(c.pending, ref)
-		c.startAt = now.Add(backoffFirst)
+		c.pending = append(c.pending, e.Ref)
+		if e.Unfit == "" {
+			c.startAt = now.Add(backoffFirst)
+		}
 		return
 	}
 	c.giveBack(a)
@@ -190,7 +214,8 @@ func (c *Core) ended(e Ended) {
 	a.task, a.state = rota.Assignment{}, attemptEnded
 	if e.Unreaped {
 		a.state = attemptUnreaped
-		c.warn("something of an attempt cannot be killed", "task", e.Ref.Task.String(), "attempt", e.Ref.Fence.Attempt())
+		c.fit.unreaped = append(c.fit.unreaped, e.Ref)
+		c.warn("something of an attempt cannot be killed, the node takes nothing new until it is gone", "task", e.Ref.Task.String(), "attempt", e.Ref.Fence.Attempt())
 	} else {
 		c.live--
 	}

@@ -40,7 +40,7 @@ func (a *Agent) carryOut(ctx context.Context, act Action) {
 		if err := a.cfg.Keeper.Kill(); err != nil {
 			a.log.Warn("cannot kill the keeper", "error", err)
 		}
-	case Greet, Register, Renew, Poll, SendReport, Release, AnnounceLeave:
+	case Greet, Register, Renew, Poll, Probe, TellFitness, SendReport, Release, AnnounceLeave:
 		a.call(ctx, act)
 	case Done:
 	}
@@ -85,6 +85,10 @@ func (a *Agent) answer(ctx context.Context, act Action) Event {
 	case Poll:
 		contacts, err := p.Contacts(ctx)
 		return Polled{Sent: act.Sent, Contacts: contacts, Err: err}
+	case Probe:
+		return Probed{Err: a.probe(ctx)}
+	case TellFitness:
+		return FitnessTold{Session: act.Session, Why: act.Why, Err: p.MarkUnfit(ctx, act.Session, act.Why)}
 	case SendReport:
 		answers, err := p.Report(ctx, act.Report)
 		return Reported{Batch: act.Batch, Answers: answers, Err: err}

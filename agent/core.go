@@ -68,6 +68,7 @@ type Core struct {
 	memory   memory
 	out      outbox
 	leave    leaveState
+	fit      fitness
 
 	keeper      string // id of the one that was greeted last
 	containment string
@@ -82,7 +83,7 @@ type Core struct {
 
 // NewCore makes a core that has not begun: the first Step begins it.
 func NewCore(cfg CoreConfig) *Core {
-	return &Core{cfg: cfg, attempts: map[Ref]*attempt{}, out: outbox{limit: cfg.ReportItems}}
+	return &Core{cfg: cfg, attempts: map[Ref]*attempt{}, out: outbox{limit: cfg.ReportItems}, fit: fitness{need: probesFirst}}
 }
 
 // Step takes one event in and returns what is to be done, in this order. The
@@ -119,7 +120,11 @@ func (c *Core) take(ev Event, now BootTime) {
 	case Started:
 		c.startedRef(e.Ref, now)
 	case NotStarted:
-		c.notStarted(e.Ref, now)
+		c.notStarted(e, now)
+	case Probed:
+		c.probed(e, now)
+	case FitnessTold:
+		c.fitnessTold(e, now)
 	case Ended:
 		c.ended(e)
 	case Reaped:
@@ -150,6 +155,7 @@ func (c *Core) onTime(now BootTime) {
 	}
 	if c.phase == phaseHeld {
 		c.keepStream(now)
+		c.keepFit(now)
 		c.startPending(now)
 		c.enforceTimeouts(now)
 	}
@@ -185,6 +191,7 @@ func (c *Core) Wake() BootTime {
 		soonest(c.views.retryAt)
 		soonest(c.timeouts.next())
 		soonest(c.startAt)
+		soonest(c.fit.wake())
 	}
 	if len(c.started) > 0 {
 		soonest(c.started[0].at)

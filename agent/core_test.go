@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -38,6 +39,7 @@ type story struct {
 	stream uint64
 	batch  uint64
 	items  int
+	why    string // of the newest TellFitness
 }
 
 const (
@@ -86,6 +88,8 @@ func (s *story) note(act agent.Action) {
 		s.lease = a.Lease
 	case agent.OpenStream:
 		s.stream = a.Stream
+	case agent.TellFitness:
+		s.why = a.Why
 	case agent.SendReport:
 		s.batch, s.items = a.Batch, len(a.Report.Items)
 	default:
@@ -127,7 +131,13 @@ func (s *story) event(t *testing.T, d *datadriven.TestData) agent.Event {
 	case "started":
 		return agent.Started{Ref: ref(t, d)}
 	case "not-started":
-		return agent.NotStarted{Ref: ref(t, d)}
+		e := agent.NotStarted{Ref: ref(t, d)}
+		d.MaybeScanArgs(t, "unfit", &e.Unfit)
+		return e
+	case "probed":
+		return agent.Probed{Err: err}
+	case "told":
+		return agent.FitnessTold{Session: s.core.Session(), Why: s.why, Err: err}
 	case "ended":
 		return s.ended(t, d)
 	case "reaped":
@@ -243,6 +253,10 @@ func show(act agent.Action) string {
 		return "adopt " + name(a.Task.Task, a.Task.Fence)
 	case agent.StopTask:
 		return fmt.Sprintf("stop %s cause=%s grace=%s", name(a.Ref.Task, a.Ref.Fence), a.Cause, a.How.Grace)
+	case agent.Probe:
+		return "probe"
+	case agent.TellFitness:
+		return fmt.Sprintf("tell for %s: %s", a.Session, cmp.Or(a.Why, "fit"))
 	case agent.SendReport:
 		return fmt.Sprintf("report for %s:%s", a.Report.Session, showItems(a.Report.Items))
 	case agent.Ack:

@@ -93,6 +93,8 @@ func (a *Agent) startFailed(ref Ref, adopt bool, err error) Event {
 		return Lost{Ref: ref}
 	case errors.Is(err, ErrNoLease):
 		return NotStarted{Ref: ref}
+	case errors.Is(err, ErrUnfit):
+		return NotStarted{Ref: ref, Unfit: clip(err.Error(), MaxMessageBytes)}
 	default:
 		return Ended{Ref: ref, Outcome: StartOutcome(err)}
 	}

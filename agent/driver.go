@@ -20,6 +20,11 @@ var ErrUnreaped = errors.New("something of the attempt is still alive")
 // cover it (the keeper refused). The agent tries again when it does.
 var ErrNoLease = errors.New("the lease does not cover a start")
 
+// ErrUnfit says that nothing was started because of something that is wrong with
+// the node: a full disk, no more processes. The attempt is given back, and the
+// node takes nothing until it is well again.
+var ErrUnfit = errors.New("the node cannot start it")
+
 // Task is one attempt as a driver sees it.
 type Task struct {
 	rota.Assignment
@@ -59,8 +64,8 @@ type Driver interface {
 	// Start begins the attempt and returns at once; the attempt outlives ctx,
 	// which bounds the call only. A refusal of the task itself (command or working
 	// directory missing) is an error made with Refuse: it becomes the outcome, with
-	// that cause. ErrNoLease gives it back to be started later. Any other error is an
-	// outcome with CauseInternal. After an error nothing of the attempt is alive. An attempt that is over already returns
+	// that cause. ErrNoLease gives it back to be started later, ErrUnfit to be started
+	// elsewhere. Any other error is an outcome with CauseInternal. After an error nothing of the attempt is alive. An attempt that is over already returns
 	// Finished.
 	Start(ctx context.Context, t Task, sink Sink) (Handle, error)
 

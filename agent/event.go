@@ -62,8 +62,22 @@ type StreamEnded struct {
 // Started says that a driver runs the attempt, after StartTask or AdoptTask.
 type Started struct{ Ref Ref }
 
-// NotStarted says that nothing was started because the lease did not cover it.
-type NotStarted struct{ Ref Ref }
+// NotStarted says that nothing was started because the lease did not cover it, or
+// with Unfit, because of something that is wrong with the node.
+type NotStarted struct {
+	Ref   Ref
+	Unfit string
+}
+
+// Probed answers Probe. An error says why the node could not start an attempt.
+type Probed struct{ Err error }
+
+// FitnessTold answers TellFitness.
+type FitnessTold struct {
+	Session rota.Session
+	Why     string
+	Err     error
+}
 
 // Ended says how an attempt ended. Without Began it never started. Unreaped:
 // something of it is still alive, and Reaped will follow.
@@ -106,6 +120,8 @@ func (Viewed) isEvent()      {}
 func (StreamEnded) isEvent() {}
 func (Started) isEvent()     {}
 func (NotStarted) isEvent()  {}
+func (Probed) isEvent()      {}
+func (FitnessTold) isEvent() {}
 func (Ended) isEvent()       {}
 func (Reaped) isEvent()      {}
 func (Lost) isEvent()        {}

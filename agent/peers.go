@@ -14,6 +14,9 @@ type Peers interface {
 	// that is returned with it has the newest.
 	Register(ctx context.Context, r rota.RegisterNode) (rota.Session, error)
 	Renew(ctx context.Context, s rota.Session) (rota.Renewal, error)
+	// MarkUnfit says why the node can start nothing for now, or with an empty why
+	// that it can. ErrStale: the session is over.
+	MarkUnfit(ctx context.Context, s rota.Session, why string) error
 	// Stream opens the leader's stream of views; index and incarnation are of the
 	// newest view seen. The first view is Full. It lives until ctx ends.
 	Stream(ctx context.Context, s rota.Session, incarnation uint16, index uint64) (ViewStream, error)

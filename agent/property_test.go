@@ -146,7 +146,8 @@ func (w *world) step(ev agent.Event) {
 	for _, act := range slices.Clone(w.core.Step(ev, w.now)) {
 		w.check(act)
 		switch a := act.(type) {
-		case agent.Greet, agent.Register, agent.Renew, agent.Poll, agent.SendReport, agent.StartTask, agent.StopTask, agent.Extend:
+		case agent.Greet, agent.Register, agent.Renew, agent.Poll, agent.SendReport, agent.StartTask, agent.StopTask, agent.Extend,
+			agent.Probe, agent.TellFitness:
 			w.asked = append(w.asked, act)
 		case agent.OpenStream:
 			w.stream = a
@@ -226,8 +227,17 @@ func (w *world) answer(act agent.Action, well bool) {
 			w.step(agent.NotStarted{Ref: ref})
 			return
 		}
+		if rapid.IntRange(0, 9).Draw(w.T, "unfit") == 0 {
+			w.started[ref] = false
+			w.step(agent.NotStarted{Ref: ref, Unfit: "the disk is full"})
+			return
+		}
 		w.running = append(w.running, ref)
 		w.step(agent.Started{Ref: ref})
+	case agent.Probe:
+		w.step(agent.Probed{Err: err})
+	case agent.TellFitness:
+		w.step(agent.FitnessTold{Session: a.Session, Why: a.Why, Err: err})
 	case agent.StopTask:
 		if i := slices.Index(w.running, a.Ref); i >= 0 {
 			w.end(i, a.Cause)

@@ -110,6 +110,7 @@ func (c *Core) hold(s rota.Session, deadline, now BootTime) {
 		c.lease.nextPoll = now.Add(c.cfg.Times.Renew)
 	}
 	c.views.full, c.views.retryAt, c.views.backoff = false, now, 0
+	c.fit.begin(deadline != 0, now)
 }
 
 // endSession gives the session up: everything it runs is to end, and when that is

@@ -30,6 +30,7 @@ type Cluster struct {
 	streams map[*viewStream]bool
 	changed chan struct{} // closed and replaced with every report
 	left    bool
+	unfit   string
 }
 
 // Told is what the cluster heard of an attempt.
@@ -75,6 +76,7 @@ func (c *Cluster) Register(ctx context.Context, r rota.RegisterNode) (rota.Sessi
 	defer c.mu.Unlock()
 	c.counter++
 	c.end()
+	c.unfit = ""
 	c.session = rota.Session{Node: r.Info.ID, Boot: r.Boot, Counter: c.counter}
 	return c.session, nil
 }
@@ -87,6 +89,27 @@ func (c *Cluster) Renew(ctx context.Context, s rota.Session) (rota.Renewal, erro
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return rota.Renewal{Current: s == c.session, Index: c.index, Leader: "leader"}, nil
+}
+
+// MarkUnfit implements agent.Peers.
+func (c *Cluster) MarkUnfit(ctx context.Context, s rota.Session, why string) error {
+	if err := c.begin(ctx); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s != c.session {
+		return rota.ErrStale
+	}
+	c.unfit = why
+	return nil
+}
+
+// Unfit is why the node starts nothing, as the cluster was told; empty: it does.
+func (c *Cluster) Unfit() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.unfit
 }
 
 // Report implements agent.Peers.

@@ -35,7 +35,7 @@ func (s Script) Start(_ context.Context, t agent.Task, _ agent.Sink) (agent.Hand
 	}
 	if t.Dir != "" {
 		if err := t.Prepare(); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w: %w", agent.ErrUnfit, err)
 		}
 	}
 	return s.Keeper.start(t, runs, exit)

@@ -28,12 +28,12 @@ func (c *Client) Node(ctx context.Context, node string) (*NodeView, error) {
 
 // Drain stops new placements on a node; what runs there goes on.
 func (c *Client) Drain(ctx context.Context, node string) (*NodeView, error) {
-	return post[NodeView](ctx, c, "/v1/nodes/"+url.PathEscape(node)+"/drain", nil, "")
+	return postOnce[NodeView](ctx, c, "/v1/nodes/"+url.PathEscape(node)+"/drain")
 }
 
 // Undrain lets a node take placements again.
 func (c *Client) Undrain(ctx context.Context, node string) (*NodeView, error) {
-	return post[NodeView](ctx, c, "/v1/nodes/"+url.PathEscape(node)+"/undrain", nil, "")
+	return postOnce[NodeView](ctx, c, "/v1/nodes/"+url.PathEscape(node)+"/undrain")
 }
 
 // ExplainNode says what a node is given and what it is not.
@@ -83,7 +83,7 @@ func (c *Client) inNamespace() url.Values {
 // ApplyJob stores a job of a file as its newest version.
 func (c *Client) ApplyJob(ctx context.Context, name string, r *ApplyRequest) (*ApplyView, error) {
 	view := new(ApplyView)
-	_, err := c.call(ctx, &call{method: http.MethodPut, path: "/v1/jobs/" + url.PathEscape(name), in: r, out: view})
+	_, err := c.call(ctx, &call{method: http.MethodPut, path: "/v1/jobs/" + url.PathEscape(name), in: r, out: view, once: true})
 	return view, err
 }
 
@@ -94,14 +94,14 @@ func (c *Client) PauseJob(ctx context.Context, name string, paused bool) (*JobVi
 		word = "/pause"
 	}
 	view := new(JobView)
-	_, err := c.call(ctx, &call{method: http.MethodPost, path: "/v1/jobs/" + url.PathEscape(name) + word, query: c.inNamespace(), in: struct{}{}, out: view})
+	_, err := c.call(ctx, &call{method: http.MethodPost, path: "/v1/jobs/" + url.PathEscape(name) + word, query: c.inNamespace(), in: struct{}{}, out: view, once: true})
 	return view, err
 }
 
 // DeleteJob forgets a job; its runs go on and keep their versions.
 func (c *Client) DeleteJob(ctx context.Context, name string) (*JobView, error) {
 	view := new(JobView)
-	_, err := c.call(ctx, &call{method: http.MethodDelete, path: "/v1/jobs/" + url.PathEscape(name), query: c.inNamespace(), in: struct{}{}, out: view})
+	_, err := c.call(ctx, &call{method: http.MethodDelete, path: "/v1/jobs/" + url.PathEscape(name), query: c.inNamespace(), in: struct{}{}, out: view, once: true})
 	return view, err
 }
 

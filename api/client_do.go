@@ -9,11 +9,12 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/rota-sched/rota"
 )
 
 // Headers of the protocol.
@@ -40,6 +41,9 @@ type call struct {
 	out    any // unmarshalled from JSON; nil: the body is dropped
 	key    string
 	accept int // a status beside 2xx that is no refusal
+	// once: where the outcome is not known, the call is not repeated. Coming late it
+	// would undo what somebody else did in between.
+	once bool
 }
 
 // result is what a call got beside its body.
@@ -67,7 +71,7 @@ func (c *Client) call(ctx context.Context, k *call) (result, error) {
 	for {
 		res, err := c.round(ctx, k, body)
 		pause, again := passes(err)
-		if !again || time.Now().Add(pause).After(until) {
+		if !again || time.Now().Add(pause).After(until) || k.once && rota.KindOf(err) == rota.KindUnknown {
 			return res, err
 		}
 		if wait(ctx, pause) != nil {
@@ -104,7 +108,7 @@ func brokeOff(err error) bool {
 		return false
 	}
 	for _, cause := range u.Causes {
-		if cause != nil && !isDial(cause) {
+		if cause != nil && !neverSent(cause) {
 			return true
 		}
 	}
@@ -128,9 +132,16 @@ func (c *Client) round(ctx context.Context, k *call, body []byte) (result, error
 			return r, fmt.Errorf("%s %s: %w", k.method, k.path, ctx.Err())
 		}
 		var e *Error
+		if !errors.As(err, &e) && k.once && !neverSent(err) {
+			err = &Error{Address: c.bases[at].String(), Problem: newProblem(TypeUnknown, fmt.Sprintf("%s went away before it answered (%v)", c.bases[at], plainCause(err)))}
+		}
 		if errors.As(err, &e) {
 			if _, again := passes(err); !again {
 				c.current.Store(int64(at))
+				return r, err
+			}
+			if k.once && e.Problem.Type == TypeUnknown {
+				e.Problem.Detail += "; look whether it took effect before you ask again: it is not repeated by itself, since that could undo what somebody else did in between"
 				return r, err
 			}
 			res, refused = r, err // another node may know better
@@ -153,7 +164,7 @@ func (c *Client) try(ctx context.Context, base *url.URL, k *call, body []byte) (
 	if err != nil {
 		return result{}, err
 	}
-	resp, err := c.http.Do(req) //nolint:bodyclose // drain closes it
+	resp, err := carry(c.http.Do, req) //nolint:bodyclose // drain closes it
 	if err != nil {
 		return result{}, err
 	}
@@ -225,16 +236,13 @@ func drain(body io.ReadCloser) {
 // plainCause strips the method and address that url.Error puts before a cause.
 func plainCause(err error) error {
 	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err
+	if !errors.As(err, &u) {
+		return err
 	}
-	return err
-}
-
-// isDial says that no connection was made: the request cannot have been seen.
-func isDial(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op) && op.Op == "dial"
+	if neverSent(err) {
+		return &unsentError{u.Err}
+	}
+	return u.Err
 }
 
 // wait sleeps until d has passed or ctx ends, whose error it returns.
@@ -263,6 +271,15 @@ func post[T any](ctx context.Context, c *Client, path string, in any, key string
 	}
 	out := new(T)
 	if _, err := c.call(ctx, &call{method: http.MethodPost, path: path, in: in, out: out, key: key}); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// postOnce sends what has no body and is not to be repeated.
+func postOnce[T any](ctx context.Context, c *Client, path string) (*T, error) {
+	out := new(T)
+	if _, err := c.call(ctx, &call{method: http.MethodPost, path: path, in: struct{}{}, out: out, once: true}); err != nil {
 		return nil, err
 	}
 	return out, nil

@@ -30,11 +30,12 @@ func notFound(format string, args ...any) error {
 
 // find looks something up in the newest state of this node; what is not there is
 // looked for once more after catching up with the leader, for what was only just
-// made through another node. A node that cannot catch up does not say that
+// made through another node. The leader does that too: it may have been deposed and
+// not know yet. A node that cannot catch up does not say that
 // something acknowledged is not there: it refuses with KindNoLeader.
 func (s *Server) find(ctx context.Context, look func(*fsm.Snapshot) error) error {
 	err := look(s.deps.State.Snapshot())
-	if !errors.Is(err, rota.ErrNotFound) || s.leads() {
+	if !errors.Is(err, rota.ErrNotFound) {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, catchUpWait)

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"sync"
@@ -49,6 +50,7 @@ func (s *Server) internalRoutes() {
 	handle("POST", "register", s.internal(s.register))
 	handle("POST", "report", s.internal(s.report))
 	handle("POST", "release", s.internal(s.release))
+	handle("POST", "unfit", s.internal(s.unfit))
 	handle("POST", "renew", s.internal(s.renew))
 	handle("POST", "reasons", s.internal(s.giveReasons))
 	handle("GET", "contact", s.internal(s.contact))
@@ -158,6 +160,14 @@ func (s *Server) report(w http.ResponseWriter, r *http.Request, body []byte) err
 	return s.proposeFor(w, r, op)
 }
 
+func (s *Server) unfit(w http.ResponseWriter, r *http.Request, body []byte) error {
+	op, err := opOf[rota.MarkUnfit](body)
+	if err != nil {
+		return err
+	}
+	return s.proposeFor(w, r, op)
+}
+
 // release ends a session of which nothing is alive any more.
 func (s *Server) release(w http.ResponseWriter, r *http.Request, body []byte) error {
 	op, err := opOf[rota.ExpireSession](body)
@@ -190,6 +200,7 @@ func (s *Server) renew(w http.ResponseWriter, r *http.Request, body []byte) erro
 func (s *Server) passWithBody(w http.ResponseWriter, r *http.Request, body []byte) error {
 	again := r.Clone(r.Context())
 	again.Body, again.ContentLength = bodyOf(body), int64(len(body))
+	again.GetBody = func() (io.ReadCloser, error) { return bodyOf(body), nil } // it may be repeated
 	return s.passOn(w, again)
 }
 

@@ -124,7 +124,7 @@ func (s *Server) writeStateMetrics(b *strings.Builder, family func(name, kind, h
 		}
 	}
 	family("rota_nodes", "gauge", "Nodes by state.")
-	for _, st := range []rota.NodeState{rota.NodeReady, rota.NodeDraining, rota.NodeSuspect, rota.NodeDown, rota.NodeLeft} {
+	for _, st := range []rota.NodeState{rota.NodeReady, rota.NodeDraining, rota.NodeSuspect, rota.NodeUnfit, rota.NodeDown, rota.NodeLeft} {
 		fmt.Fprintf(b, "rota_nodes{state=%q} %d\n", st, nodes[st])
 	}
 	family("rota_slots", "gauge", "Attempts that the living nodes take.")

@@ -93,7 +93,7 @@ func (p *Peers) send(ctx context.Context, address, method, target string, body [
 	if err != nil {
 		return nil, err
 	}
-	resp, err := p.http.RoundTrip(req)
+	resp, err := carry(p.http.RoundTrip, req)
 	if err != nil {
 		return nil, err
 	}
@@ -243,6 +243,14 @@ func (p *Peers) Report(ctx context.Context, r rota.Report) ([]rota.Kind, error) 
 		return nil, fmt.Errorf("report %d items: %w", len(r.Items), err)
 	}
 	return res.Items, nil
+}
+
+// MarkUnfit says why this node can start nothing, or with an empty why that it can.
+func (p *Peers) MarkUnfit(ctx context.Context, s rota.Session, why string) error {
+	if _, err := p.propose(ctx, "unfit", rota.MarkUnfit{Session: s, Why: why}); err != nil {
+		return fmt.Errorf("say that the node is fit or not: %w", err)
+	}
+	return nil
 }
 
 // maxReleaseItems bounds the attempts that one release speaks of; more are reported

@@ -37,6 +37,8 @@ func (s *Server) getStatus(rd *reading) error {
 			v.Nodes.Draining++
 		case rota.NodeSuspect:
 			v.Nodes.Suspect++
+		case rota.NodeUnfit:
+			v.Nodes.Unfit++
 		case rota.NodeDown:
 			v.Nodes.Down++
 		case rota.NodeLeft: // went as planned
@@ -173,8 +175,13 @@ func (s *Server) explainNode(w http.ResponseWriter, r *http.Request) error {
 		return s.passOn(w, r)
 	}
 	s.armed(w, s.cfg.ReadWait)
-	snap := s.deps.State.Snapshot()
-	n, err := findNode(snap, r.PathValue("id"))
+	var snap *fsm.Snapshot
+	var n *rota.Node
+	err := s.find(r.Context(), func(now *fsm.Snapshot) (err error) {
+		snap = now
+		n, err = findNode(now, r.PathValue("id"))
+		return err
+	})
 	if err != nil {
 		return err
 	}

@@ -108,8 +108,13 @@ func (s *Server) explainTask(w http.ResponseWriter, r *http.Request) error {
 		return s.passOn(w, r)
 	}
 	s.armed(w, s.cfg.ReadWait)
-	snap := s.deps.State.Snapshot()
-	_, t, err := findTask(snap, r.PathValue("run"), r.PathValue("key"))
+	var snap *fsm.Snapshot
+	var t *rota.Task
+	err := s.find(r.Context(), func(now *fsm.Snapshot) (err error) {
+		snap = now
+		_, t, err = findTask(now, r.PathValue("run"), r.PathValue("key"))
+		return err
+	})
 	if err != nil {
 		return err
 	}

@@ -125,6 +125,7 @@ type NodeCounts struct {
 	Ready    int `json:"ready"`
 	Draining int `json:"draining"`
 	Suspect  int `json:"suspect"`
+	Unfit    int `json:"unfit"`
 	Down     int `json:"down"`
 }
 
@@ -133,6 +134,7 @@ type NodeView struct {
 	ID           rota.NodeID       `json:"id"`
 	Name         string            `json:"name"`
 	State        rota.NodeState    `json:"state"`
+	Unfit        string            `json:"unfit,omitempty"` // why it starts nothing, by its own word; also while it drains
 	Roles        []rota.Role       `json:"roles"`
 	Address      string            `json:"address"`
 	Pool         string            `json:"pool"`

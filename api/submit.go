@@ -69,7 +69,7 @@ func (s *Server) answerRun(ctx context.Context, w http.ResponseWriter, sub *subm
 	h.Set("Location", "/v1/runs/"+string(res.Run))
 	v := RunView{
 		ID: res.Run, Job: sub.job.Name, Version: res.Version, Namespace: sub.namespace, Labels: pairMap(sub.req.labels),
-		Status: rota.RunRunning, Priority: sub.job.Priority, TasksTotal: len(sub.job.Tasks), TaskCounts: map[string]int{},
+		Status: rota.RunRunning, Priority: sub.job.Priority, CreatedAt: res.At, TasksTotal: len(sub.job.Tasks), TaskCounts: map[string]int{},
 	}
 	if !res.Existed {
 		h.Set(headerIndex, strconv.FormatUint(res.Index, 10))
@@ -237,7 +237,7 @@ func (s *Server) startRest(ctx context.Context, cmd rota.Command, res rota.Resul
 		if err != nil {
 			return added, fmt.Errorf("submit run %s: add tasks: %w", res.Run, err)
 		}
-		res.Index = added.Index
+		res.Index, res.At = added.Index, added.At
 	}
 	return res, nil
 }

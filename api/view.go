@@ -173,7 +173,7 @@ func viewAttempt(snap *fsm.Snapshot, a *rota.Attempt) AttemptView {
 // viewNode is a node without what runs on it.
 func viewNode(n *rota.Node) NodeView {
 	v := NodeView{
-		ID: n.ID, Name: n.Name, State: n.State(), Roles: list(n.Roles), Address: n.Address, Pool: n.Pool, OS: n.OS, Arch: n.Arch,
+		ID: n.ID, Name: n.Name, State: n.State(), Unfit: n.Unfit, Roles: list(n.Roles), Address: n.Address, Pool: n.Pool, OS: n.OS, Arch: n.Arch,
 		Kernel: n.Kernel, Version: n.Version, Containment: n.Containment, Drivers: list(n.Drivers), Capabilities: list(n.Capabilities),
 		Models: list(n.Models), Labels: pairMap(n.Labels),
 		Resources: NodeResources{

@@ -132,7 +132,7 @@ func (w *world) apply(cmd rota.Command) rota.Result {
 		n.server.Applied(rota.Applied{Index: e.Index, Term: e.Term, At: e.At, Changes: changes})
 	}
 	res := results[0]
-	res.Index = e.Index
+	res.Index, res.At = e.Index, w.state.Now()
 	return res
 }
 

@@ -70,6 +70,7 @@ type leaderHint struct {
 	id   rota.NodeID
 	http string
 	at   time.Time
+	term uint64 // the newest that gossip told of then
 }
 
 // Open locks the data directory, opens ports and log, and checks every entry.

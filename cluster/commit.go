@@ -78,6 +78,7 @@ func settle(batch []*proposal, future raft.ApplyFuture, err error) {
 	}
 	for i, p := range batch {
 		if a.err == nil {
+			o.results[i].At = o.at
 			p.done <- answer{result: o.results[i]}
 			continue
 		}

@@ -60,11 +60,17 @@ type Config struct {
 	// Queue is how many proposals may wait on this node; beyond it they are refused
 	// with KindOverloaded.
 	Queue int
-	// SnapshotEntries is the number of entries after which the state is written down
-	// and the log in front of it dropped; TrailingEntries of it stay for followers
-	// that were away for a moment.
+	// Admit, where it is set, is asked by the leader before new runs and jobs enter the
+	// log; its error is the answer to who brought them. It is called often and at once.
+	Admit func() error
+	// The state is written down and the log in front of it dropped after SnapshotEntries
+	// or SnapshotBytes, later where the state is large (compact.go has the rule).
 	SnapshotEntries uint64
+	SnapshotBytes   uint64
+	// Of the log TrailingEntries stay for followers that were away for a moment, at most
+	// TrailingBytes of them.
 	TrailingEntries uint64
+	TrailingBytes   uint64
 	// LeaderTTL is how long a cluster that is founded from a backup takes no node in:
 	// what the old one had started has ended by then. (Source: RELIABILITY.md, section 2,
 	// rule 9.)
@@ -107,7 +113,7 @@ func DefaultConfig() Config {
 		Roles:    []rota.Role{rota.RoleServer, rota.RoleWorker},
 		RaftBind: "0.0.0.0:8421", GossipBind: "0.0.0.0:8422",
 		LogStore: StoreBolt, Timeouts: DefaultTimeouts(), InFlight: 2, Queue: 16384,
-		SnapshotEntries: 16384, TrailingEntries: 8192, LeaderTTL: rota.DefaultLeaseTimes().LeaderTTL,
+		SnapshotEntries: 16384, SnapshotBytes: 64 << 20, TrailingEntries: 8192, TrailingBytes: 32 << 20, LeaderTTL: rota.DefaultLeaseTimes().LeaderTTL,
 	}
 }
 

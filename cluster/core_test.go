@@ -306,7 +306,7 @@ func FuzzForwardedProposals(f *testing.F) {
 	f.Add([]byte{forwardVersion, 0})
 	f.Add([]byte{forwardVersion, 0xff, 0xff, 0xff, 0xff, 0x0f})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		batch, err := decodeForward(b)
+		batch, _, err := decodeForward(b)
 		if err == nil && len(batch) > MaxBatch {
 			t.Error("too many")
 		}

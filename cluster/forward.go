@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
+	"time"
 
 	"github.com/rota-sched/rota"
 	"github.com/rota-sched/rota/fsm"
@@ -13,7 +15,8 @@ import (
 
 // What nodes say to each other when proposals are forwarded. A request is a version
 // byte, the number of commands and each with its length; with none it asks for a
-// barrier. A reply is a version byte and one of:
+// barrier. A byte more says that the sender wants to know the moment of each result (a
+// leader of an older version does not read it). A reply is a version byte and one of:
 //
 //	forwardDone      the leader's index, the number of answers and each: what it is,
 //	                 its length, its bytes
@@ -27,8 +30,12 @@ const (
 	answerResult      = 0
 	answerNotProposed = 1
 	answerRefusal     = 2
+	answerAt          = 3 // a moment, then a result
+
+	forwardWantsAt = 1
 
 	forwardsInFlight = 4
+	leaderLook       = 100 * time.Millisecond // whether another leads than the one that was asked
 	maxForward       = MaxBatch*8 + MaxOpBytes + 1<<16
 )
 
@@ -62,11 +69,11 @@ func (c *Cluster) forward(ctx context.Context, batch []*proposal) {
 		body = binary.AppendUvarint(body, uint64(len(p.raw)))
 		body = append(body, p.raw...)
 	}
+	body = append(body, forwardWantsAt)
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeouts.Raft)
 	defer cancel()
-	reply, err := c.peers.Forward(ctx, addr, body)
+	reply, err := c.ask(ctx, addr, body)
 	if err != nil {
-		c.forget(addr)
 		if neverSent(err) {
 			fail(errNotProposed)
 			return
@@ -77,6 +84,36 @@ func (c *Cluster) forward(ctx context.Context, batch []*proposal) {
 	if err := c.deliver(reply, batch); err != nil {
 		fail(err)
 	}
+}
+
+var errReplaced = errors.New("another node was elected before it answered")
+
+// ask calls the leader at an address, until it answers or another node leads: one that
+// was stopped, or whose disk hangs, keeps its connections and would be waited for in
+// vain. The error is then errReplaced.
+func (c *Cluster) ask(ctx context.Context, addr string, body []byte) ([]byte, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		for seen := false; sleep(ctx, leaderLook); {
+			_, now, ok := c.Leader()
+			if replaced := ok && now != addr; replaced && seen {
+				cancel(errReplaced)
+			} else {
+				seen = replaced // one that works has until the next look to say what it knows
+			}
+		}
+	})
+	reply, err := c.peers.Forward(ctx, addr, body)
+	if err != nil {
+		c.forget(addr)
+		if cause := context.Cause(ctx); errors.Is(cause, errReplaced) && !neverSent(err) {
+			err = cause
+		}
+	}
+	cancel(nil)
+	watch.Wait()
+	return reply, err
 }
 
 // neverSent reports whether a call failed before the other end could have seen it.
@@ -127,9 +164,8 @@ func (c *Cluster) barrierAway(ctx context.Context) (uint64, error) {
 	if !ok {
 		return 0, errNotProposed
 	}
-	reply, err := c.peers.Forward(ctx, addr, []byte{forwardVersion, 0})
+	reply, err := c.ask(ctx, addr, []byte{forwardVersion, 0})
 	if err != nil {
-		c.forget(addr)
 		return 0, errors.Join(errNotProposed, err)
 	}
 	_, index, err := c.openReply(reply)
@@ -139,7 +175,7 @@ func (c *Cluster) barrierAway(ctx context.Context) (uint64, error) {
 // HandleForward is the leader's side of a forwarded batch. An error: the body is
 // malformed, or ctx ended.
 func (c *Cluster) HandleForward(ctx context.Context, body []byte) ([]byte, error) {
-	batch, err := decodeForward(body)
+	batch, wantsAt, err := decodeForward(body)
 	if err != nil {
 		return nil, &rota.Refusal{Kind: rota.KindInvalid, Detail: err.Error()}
 	}
@@ -148,7 +184,7 @@ func (c *Cluster) HandleForward(ctx context.Context, body []byte) ([]byte, error
 		return c.elsewhere(), nil
 	}
 	if len(batch) == 0 {
-		index, err := c.barrierHere(ctx)
+		index, err := c.barrierHere(ctx, re)
 		if errors.Is(err, errNotProposed) {
 			return c.elsewhere(), nil
 		}
@@ -157,24 +193,11 @@ func (c *Cluster) HandleForward(ctx context.Context, body []byte) ([]byte, error
 		}
 		return binary.AppendUvarint([]byte{forwardVersion, forwardDone}, index), nil
 	}
-	wait := func(p *proposal) answer { return re.await(ctx, p) }
+	wait := func(p *proposal) answer { return way{re.queue, re}.answerOf(ctx, p) }
 	if refused := re.queue.add(batch...); refused != nil {
 		wait = func(*proposal) answer { return answer{err: refused} }
 	}
-	return encodeAnswers(c.replica.applied.Load(), batch, wait), nil
-}
-
-// await waits for the answer to a proposal that another node forwarded.
-func (re *reign) await(ctx context.Context, p *proposal) answer {
-	select {
-	case a := <-p.done:
-		return a
-	case <-ctx.Done():
-	}
-	if re.queue.withdraw(p) {
-		return answer{err: errNotProposed}
-	}
-	return answer{err: &rota.Refusal{Kind: rota.KindUnknown, Detail: "the operation is in the log, but not yet committed"}}
+	return encodeAnswers(c.replica.applied.Load(), wantsAt, batch, wait), nil
 }
 
 func (c *Cluster) elsewhere() []byte {
@@ -184,12 +207,15 @@ func (c *Cluster) elsewhere() []byte {
 	return appendBytes(b, []byte(addr))
 }
 
-func encodeAnswers(index uint64, batch []*proposal, wait func(*proposal) answer) []byte {
+func encodeAnswers(index uint64, withAt bool, batch []*proposal, wait func(*proposal) answer) []byte {
 	b := binary.AppendUvarint([]byte{forwardVersion, forwardDone}, index)
 	b = binary.AppendUvarint(b, uint64(len(batch)))
 	for _, p := range batch {
 		a := wait(p)
 		switch {
+		case a.err == nil && withAt:
+			b = append(b, answerAt)
+			b = appendBytes(b, fsm.AppendResult(binary.AppendUvarint(nil, uint64(a.result.At)), &a.result))
 		case a.err == nil:
 			b = append(b, answerResult)
 			b = appendBytes(b, fsm.AppendResult(nil, &a.result))
@@ -214,6 +240,15 @@ func decodeAnswer(d *decoder) answer {
 		return answer{}
 	}
 	switch {
+	case what == answerAt:
+		inner := &decoder{b: raw}
+		at := inner.uvarint()
+		res, err := fsm.DecodeResult(inner.b)
+		if d.err = errors.Join(inner.err, err); d.err != nil {
+			return answer{}
+		}
+		res.At = rota.Instant(at)
+		return answer{result: res}
 	case what == answerResult:
 		res, err := fsm.DecodeResult(raw)
 		if err != nil {
@@ -230,31 +265,31 @@ func decodeAnswer(d *decoder) answer {
 	}
 }
 
-func decodeForward(body []byte) ([]*proposal, error) {
+func decodeForward(body []byte) (batch []*proposal, wantsAt bool, err error) {
 	d := &decoder{b: body}
 	if version := d.byte(); d.err == nil && version != forwardVersion {
-		return nil, fmt.Errorf("%w: version %d of the protocol is not known", errForward, version)
+		return nil, false, fmt.Errorf("%w: version %d of the protocol is not known", errForward, version)
 	}
 	n := d.uvarint()
 	if len(body) > maxForward || n > MaxBatch {
-		return nil, fmt.Errorf("%w: %d commands in %d bytes", errForward, n, len(body))
+		return nil, false, fmt.Errorf("%w: %d commands in %d bytes", errForward, n, len(body))
 	}
-	batch := make([]*proposal, 0, n)
+	batch = make([]*proposal, 0, n)
 	for range n {
 		raw := d.bytes()
 		if d.err != nil {
-			return nil, d.err
+			return nil, false, d.err
 		}
 		if len(raw) > MaxOpBytes {
-			return nil, fmt.Errorf("%w: a command of %d bytes", errForward, len(raw))
+			return nil, false, fmt.Errorf("%w: a command of %d bytes", errForward, len(raw))
 		}
 		cmd, err := fsm.DecodeCommand(raw)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", errForward, err)
+			return nil, false, fmt.Errorf("%w: %w", errForward, err)
 		}
 		batch = append(batch, newProposal(cmd, raw))
 	}
-	return batch, d.err
+	return batch, len(d.b) > 0 && d.b[0] == forwardWantsAt, d.err
 }
 
 func appendBytes(b, v []byte) []byte {

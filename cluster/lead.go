@@ -45,7 +45,7 @@ func (l *Leadership) Propose(ctx context.Context, cmd rota.Command) (rota.Result
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	res, err := l.c.through(ctx, l.reign.queue, newProposal(cmd, raw))
+	res, err := way{l.reign.queue, l.reign}.through(ctx, newProposal(cmd, raw))
 	if errors.Is(err, errNotProposed) {
 		return res, errNoReign
 	}

@@ -21,6 +21,7 @@ const (
 	envelopeSize    = 5
 	recentEntries   = 512
 	recentBytes     = 16 << 20
+	dropAtOnce      = 512 // entries
 )
 
 // ErrDamaged says that something read back from disk is not what was written.
@@ -45,6 +46,8 @@ type ledger struct {
 	follows bool       // a leader's entries were stored since then
 	configs []configAt // ascending
 	recent  recent
+	size    logSize
+	snap    snapAt // newest snapshot
 }
 
 // configAt is a configuration entry of the log, or that of a snapshot.
@@ -62,6 +65,7 @@ func openLedger(inner raft.LogStore, snaps []*raft.SnapshotMeta, m *mark, w *wat
 			newest = *s
 		}
 	}
+	l.snap = snapAt{newest.Index, uint64(newest.Size)}
 	if newest.Index > 0 {
 		l.configs = append(l.configs, configAt{newest.ConfigurationIndex, newest.Configuration})
 	}
@@ -130,6 +134,7 @@ func (l *ledger) read(index uint64, e *raft.Log) (err error) {
 // note remembers a stored entry; l.mu is held, or nobody else knows l yet.
 func (l *ledger) note(e *raft.Log) {
 	l.last = raft.Log{Index: e.Index, Term: e.Term}
+	l.size.add(e.Index, len(e.Data))
 	if e.Type == raft.LogConfiguration && (len(l.configs) == 0 || l.configs[len(l.configs)-1].index < e.Index) {
 		l.configs = append(l.configs, configAt{e.Index, raft.DecodeConfiguration(e.Data)})
 		if n := len(l.configs); n > 64 {
@@ -209,8 +214,19 @@ func (l *ledger) StoreLogs(entries []*raft.Log) error {
 }
 
 // DeleteRange implements raft.LogStore. Before the end of the log goes, the
-// high-water mark is lowered, durably.
+// high-water mark is lowered, durably. Its beginning goes in pieces, so that entries
+// can be stored in between: bolt writes one transaction at a time.
 func (l *ledger) DeleteRange(lo, hi uint64) error {
+	for hi < l.end() && hi-lo >= dropAtOnce {
+		if err := l.deleteRange(lo, lo+dropAtOnce-1); err != nil {
+			return err
+		}
+		lo += dropAtOnce
+	}
+	return l.deleteRange(lo, hi)
+}
+
+func (l *ledger) deleteRange(lo, hi uint64) error {
 	if err := l.refuse(); err != nil {
 		return err
 	}
@@ -230,8 +246,12 @@ func (l *ledger) DeleteRange(lo, hi uint64) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.recent = recent{}
-	if hi >= last.Index {
+	if hi < last.Index {
+		l.recent.drop(hi)
+		l.size.drop(hi)
+	} else {
+		l.recent = recent{}
+		l.size.cut(lo)
 		l.last = raft.Log{Index: lo - 1}
 		for n := len(l.configs); n > 0 && l.configs[n-1].index >= lo; n = len(l.configs) {
 			l.configs = l.configs[:n-1]
@@ -299,12 +319,14 @@ func (l *ledger) configuration() (uint64, raft.Configuration) {
 	return 0, raft.Configuration{}
 }
 
-// installed notes the configuration that a snapshot of the leader brought.
-func (l *ledger) installed(index uint64, config raft.Configuration) {
+// installed notes a snapshot, written here or brought by the leader, and its
+// configuration.
+func (l *ledger) installed(snap snapAt, config configAt) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if n := len(l.configs); n == 0 || l.configs[n-1].index < index {
-		l.configs = append(l.configs, configAt{index, config})
+	l.snap = snap
+	if n := len(l.configs); n == 0 || l.configs[n-1].index < config.index {
+		l.configs = append(l.configs, config)
 	}
 }
 
@@ -334,6 +356,17 @@ func (r *recent) add(e *raft.Log) {
 		drop++
 	}
 	r.entries = r.entries[drop:]
+}
+
+// drop forgets the entries up to and with index.
+func (r *recent) drop(index uint64) {
+	n := 0
+	for n < len(r.entries) && r.entries[n].Index <= index {
+		r.bytes -= len(r.entries[n].Data)
+		r.entries[n] = nil
+		n++
+	}
+	r.entries = r.entries[n:]
 }
 
 func (r *recent) get(index uint64) *raft.Log {

@@ -29,16 +29,12 @@ func (c *Cluster) ProposeMany(ctx context.Context, cmds []rota.Command) ([]rota.
 		open = append(open, i)
 	}
 	for len(open) > 0 {
-		re, shift := c.current()
-		q := c.away
-		if re != nil {
-			q = re.queue
-		}
+		_, shift := c.current()
 		ps := make([]*proposal, len(open))
 		for k, i := range open {
 			ps[k] = newProposal(cmds[i], raws[i])
 		}
-		open = m.wait(ctx, c, q, ps, open)
+		open = m.wait(ctx, c.way(), ps, open)
 		if len(open) > 0 && !c.lookOut(ctx, shift) {
 			for _, i := range open {
 				m.errs[i] = &rota.Refusal{Kind: rota.KindNoLeader, Detail: "no node leads the cluster, or none could be reached in time: " + ctx.Err().Error()}
@@ -61,15 +57,15 @@ type many struct {
 	doubts  []error // of earlier tries whose fate is not known
 }
 
-// wait sends proposals down a queue, at[k] being the place of the k-th, and waits
+// wait sends proposals on their way, at[k] being the place of the k-th, and waits
 // for their answers. It returns the places of those to be proposed again.
-func (m *many) wait(ctx context.Context, c *Cluster, q *queue, ps []*proposal, at []int) (again []int) {
-	refused := q.add(ps...)
+func (m *many) wait(ctx context.Context, w way, ps []*proposal, at []int) (again []int) {
+	refused := w.queue.add(ps...)
 	for k, p := range ps {
 		i := at[k]
 		a := answer{err: refused}
 		if refused == nil {
-			a = c.answerOf(ctx, q, p)
+			a = w.answerOf(ctx, p)
 		}
 		m.results[i], m.errs[i] = a.result, a.err
 		switch {

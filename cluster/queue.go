@@ -51,8 +51,9 @@ func newProposal(cmd rota.Command, raw []byte) *proposal {
 // queue holds proposals until a batch leaves. It is bounded, each lane by itself;
 // what does not fit is refused at once.
 type queue struct {
-	max  int
-	wake chan struct{} // holds a token while the queue may have something
+	max   int
+	wake  chan struct{} // holds a token while the queue may have something
+	admit func() error  // why no new work may come in now; nil: it always may
 
 	mu     sync.Mutex // guards what follows
 	lanes  [lanes]line
@@ -86,13 +87,12 @@ func (q *queue) add(ps ...*proposal) error {
 	if q.closed != nil {
 		return q.closed
 	}
-	var refused []*proposal
+	var refused []refusal
 	for _, p := range ps {
 		l := laneOf(p.cmd.Op)
-		count, bytes := q.bounds(l)
 		to := &q.lanes[l]
-		if to.count >= count || to.bytes+len(p.raw) > bytes && to.count > 0 {
-			refused = append(refused, p)
+		if err := q.room(l, to, p); err != nil {
+			refused = append(refused, refusal{p, err})
 			continue
 		}
 		to.tidy()
@@ -104,10 +104,27 @@ func (q *queue) add(ps ...*proposal) error {
 		q.signal()
 	}
 	if len(refused) == len(ps) && len(ps) > 0 {
+		return refused[0].err
+	}
+	for _, r := range refused {
+		r.of.done <- answer{err: r.err}
+	}
+	return nil
+}
+
+type refusal struct {
+	of  *proposal
+	err error
+}
+
+// room says why a proposal cannot come in; q.mu is held.
+func (q *queue) room(l lane, to *line, p *proposal) error {
+	count, bytes := q.bounds(l)
+	if to.count >= count || to.bytes+len(p.raw) > bytes && to.count > 0 {
 		return errQueueFull
 	}
-	for _, p := range refused {
-		p.done <- answer{err: errQueueFull}
+	if l == laneAdmit && q.admit != nil {
+		return q.admit()
 	}
 	return nil
 }

@@ -30,7 +30,13 @@ type reign struct {
 	queue *queue
 	ctx   context.Context //nolint:containedctx // the reign is the scope that the context stands for
 	end   context.CancelCauseFunc
+	over  chan struct{} // closed lastAnswers after ctx has ended
 }
+
+// lastAnswers is how long Raft has after a reign to say what became of its last
+// entries. It does so before it says that this node does not lead any more, unless the
+// disk hangs.
+const lastAnswers = 100 * time.Millisecond
 
 // heed reads Raft's word of whether this node leads. It never stops before Raft
 // does: an unread word would hold Raft's main loop up for ever.
@@ -113,7 +119,8 @@ func (c *Cluster) reignOnce(ctx context.Context) error {
 	}
 	rctx, end := context.WithCancelCause(ctx)
 	defer end(errDeposed)
-	re := &reign{term: term, queue: newQueue(c.cfg.Queue), ctx: rctx, end: end}
+	re := &reign{term: term, queue: newQueue(c.cfg.Queue), ctx: rctx, end: end, over: make(chan struct{})}
+	re.queue.admit = c.cfg.Admit
 	c.closeSplit(re)
 	re.clock = newClock(c.startInstant(rctx), c.cfg.Seams.Wall, c.cfg.Seams.Boot)
 	c.mu.Lock()
@@ -137,6 +144,7 @@ func (c *Cluster) reignOnce(ctx context.Context) error {
 	c.turn()
 	c.mu.Unlock()
 	re.queue.close(errNotProposed)
+	time.AfterFunc(lastAnswers, func() { close(re.over) })
 	duties.Wait()
 	c.log.Info("this node does not lead any more", "term", term, "reason", context.Cause(rctx))
 	return nil
@@ -183,13 +191,13 @@ func (c *Cluster) Barrier(ctx context.Context) (uint64, error) {
 	defer cancel()
 	return retry(ctx, c, func() (uint64, error) {
 		if re, _ := c.current(); re != nil {
-			return c.barrierHere(ctx)
+			return c.barrierHere(ctx, re)
 		}
 		return c.barrierAway(ctx)
 	})
 }
 
-func (c *Cluster) barrierHere(ctx context.Context) (uint64, error) {
+func (c *Cluster) barrierHere(ctx context.Context, re *reign) (uint64, error) {
 	b := &c.barrier
 	b.mu.Lock()
 	if b.next == nil {
@@ -204,6 +212,8 @@ func (c *Cluster) barrierHere(ctx context.Context) (uint64, error) {
 	select {
 	case <-call.done:
 		return call.index, call.err
+	case <-re.over:
+		return 0, errNotProposed
 	case <-ctx.Done():
 		return 0, &rota.Refusal{Kind: rota.KindNoLeader, Detail: "the leader could not confirm in time that it still leads: " + ctx.Err().Error()}
 	}

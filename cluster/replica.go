@@ -20,6 +20,7 @@ import (
 // proposer.
 type outcome struct {
 	index   uint64
+	at      rota.Instant // the state's now
 	results []rota.Result
 	void    bool // the entry was proposed in an earlier leadership: it did nothing
 	err     error
@@ -37,6 +38,7 @@ type replica struct {
 	applied   atomic.Uint64
 	format    atomic.Uint32 // active
 	halted    atomic.Pointer[error]
+	decoder   fsm.Decoder // Apply's
 
 	mu        sync.Mutex // guards what follows
 	state     *fsm.State
@@ -58,7 +60,7 @@ func (r *replica) Apply(entry *raft.Log) any {
 	if h := r.halted.Load(); h != nil {
 		return outcome{err: *h}
 	}
-	e, err := fsm.DecodeEntry(entry.Data)
+	e, err := r.decoder.Entry(entry.Data)
 	if err != nil {
 		return outcome{err: r.halt(fmt.Errorf("entry %d of the log cannot be read by this version of the program: run the newer version that the other servers run: %w", entry.Index, err))}
 	}
@@ -83,7 +85,7 @@ func (r *replica) Apply(entry *raft.Log) any {
 	r.publish(rota.Applied{
 		Index: e.Index, Term: e.Term, At: r.state.Now(), NextDue: r.state.NextDue(), Format: r.state.Format(), Incarnation: r.state.Incarnation(), Changes: changes,
 	})
-	return outcome{index: e.Index, results: results, void: void}
+	return outcome{index: e.Index, at: r.state.Now(), results: results, void: void}
 }
 
 // check keeps the digest of the state as it is, at the first entry of every

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"slices"
 	"strconv"
@@ -20,8 +21,7 @@ import (
 )
 
 const (
-	snapshotLook     = 30 * time.Second // how often Raft asks whether a snapshot is due
-	maxAppendEntries = 16               // entries of up to 128 KiB in one message to a follower
+	maxAppendEntries = 16 // entries of up to 128 KiB in one message to a follower
 	maxPooled        = 3
 	saveEvery        = 5 * time.Second // the addresses of other nodes
 	seedsKept        = 16
@@ -144,6 +144,7 @@ func (c *Cluster) startRaft(ctx context.Context, strange chan<- error) error {
 	})
 	c.tasks.Go(func() { c.rule(ctx) })
 	c.tasks.Go(func() { c.survey(ctx) })
+	c.tasks.Go(func() { c.compact(ctx, r) })
 	c.tasks.Go(func() { c.learnRemoval(ctx, strange) })
 	return nil
 }
@@ -160,7 +161,7 @@ func (c *Cluster) raftConfig() *raft.Config {
 	conf.LocalID = raft.ServerID(c.id)
 	conf.HeartbeatTimeout, conf.ElectionTimeout, conf.LeaderLeaseTimeout = t.Heartbeat, t.Election, t.LeaderLease
 	conf.MaxAppendEntries = maxAppendEntries
-	conf.SnapshotInterval, conf.SnapshotThreshold, conf.TrailingLogs = snapshotLook, c.cfg.SnapshotEntries, c.cfg.TrailingEntries
+	conf.SnapshotThreshold, conf.TrailingLogs = math.MaxUint64, c.cfg.TrailingEntries // compaction decides when
 	conf.ShutdownOnRemove = false
 	conf.NoLegacyTelemetry = true
 	conf.Logger = calm{c.log.Named("raft")}
@@ -344,37 +345,4 @@ func (b addressBook) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
 		}
 	}
 	return "", fmt.Errorf("server %s is not known", id)
-}
-
-// snapshotStore notes the configuration of every snapshot that is kept.
-type snapshotStore struct {
-	raft.SnapshotStore
-	ledger    *ledger
-	committed func(raft.Configuration)
-}
-
-// Create implements raft.SnapshotStore.
-func (s snapshotStore) Create(version raft.SnapshotVersion, index, term uint64, config raft.Configuration, configIndex uint64, trans raft.Transport) (raft.SnapshotSink, error) {
-	sink, err := s.SnapshotStore.Create(version, index, term, config, configIndex, trans)
-	if err != nil {
-		return nil, err
-	}
-	return &notedSink{sink, func() {
-		s.ledger.installed(configIndex, config)
-		s.committed(config)
-	}}, nil
-}
-
-type notedSink struct {
-	raft.SnapshotSink
-	kept func()
-}
-
-// Close implements raft.SnapshotSink.
-func (s *notedSink) Close() error {
-	err := s.SnapshotSink.Close()
-	if err == nil {
-		s.kept()
-	}
-	return err
 }

@@ -138,19 +138,25 @@ func (c *Cluster) Leader() (id rota.NodeID, http string, ok bool) {
 	return guessLeader(g.snapshot(), hint)
 }
 
-// guessLeader is for a node that Raft does not tell: what a server said lately, or
-// who calls itself leader of the newest term.
+// guessLeader is for a node that Raft does not tell: what a server said lately, unless
+// gossip has told of a newer term since; else who calls itself leader of the newest
+// term.
 func guessLeader(members []Member, hint leaderHint) (id rota.NodeID, http string, ok bool) {
-	if hint.id != "" && hint.http != "" && time.Since(hint.at) < hintKept {
+	term, leads := newestTerm(members)
+	if hint.id != "" && hint.http != "" && time.Since(hint.at) < hintKept && term <= hint.term {
 		return hint.id, hint.http, true
 	}
-	var term uint64
+	return leads.ID, leads.HTTP, leads.ID != ""
+}
+
+// newestTerm is the newest term that a living node says to lead in, and that node.
+func newestTerm(members []Member) (term uint64, leads Member) {
 	for _, m := range members {
 		if m.State == MemberAlive && m.LeadTerm > term {
-			id, http, term = m.ID, m.HTTP, m.LeadTerm
+			term, leads = m.LeadTerm, m
 		}
 	}
-	return id, http, id != ""
+	return term, leads
 }
 
 // route is where to send what only the leader can do: to the leader, or to a
@@ -172,9 +178,10 @@ func (c *Cluster) route() (http string, ok bool) {
 
 // hear notes what a server said about who leads.
 func (c *Cluster) hear(id rota.NodeID, http string) {
+	term, _ := newestTerm(c.Members())
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.hint = leaderHint{id, http, time.Now()}
+	c.hint = leaderHint{id, http, time.Now(), term}
 }
 
 // forget drops what was heard of a leader that does not answer.

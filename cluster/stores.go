@@ -44,7 +44,7 @@ func openStores(kind, dir string, logger hclog.Logger) (Stores, error) {
 	var err error
 	switch kind {
 	case StoreBolt:
-		s, err = openBolt(filepath.Join(dir, "log.bolt"))
+		s, err = openBolt(filepath.Join(dir, "log.bolt"), logger)
 	case StoreWAL:
 		s, err = openWAL(filepath.Join(dir, "wal"), logger)
 	default:
@@ -52,6 +52,9 @@ func openStores(kind, dir string, logger hclog.Logger) (Stores, error) {
 	}
 	if err != nil {
 		return Stores{}, err
+	}
+	if err := dropUnfinished(dir); err != nil {
+		return Stores{}, errors.Join(unusable(dir, err), s.Close())
 	}
 	s.Snapshots, err = raft.NewFileSnapshotStoreWithLogger(dir, snapshotsKept, logger.Named("snapshots"))
 	if err != nil {
@@ -78,13 +81,18 @@ func otherStore(kind, dir string) error {
 	return nil
 }
 
-func openBolt(path string) (Stores, error) {
+func boltOptions() *bbolt.Options {
+	return &bbolt.Options{NoFreelistSync: true, FreelistType: bbolt.FreelistMapType, Timeout: boltLockWait}
+}
+
+func openBolt(path string, logger hclog.Logger) (Stores, error) {
 	if err := checkBoltLength(path); err != nil {
 		return Stores{}, err
 	}
+	shrinkBolt(path, logger)
 	store, err := raftboltdb.New(raftboltdb.Options{
 		Path:                    path,
-		BoltOptions:             &bbolt.Options{NoFreelistSync: true, Timeout: boltLockWait},
+		BoltOptions:             boltOptions(),
 		MsgpackUseNewTimeFormat: true,
 	})
 	switch {

@@ -88,33 +88,63 @@ func (w *watchdog) sayFull(err error) {
 
 func (w *watchdog) run() {
 	defer close(w.done)
-	tick := time.NewTicker(min(w.slow, w.dead) / 8)
+	tick := time.NewTicker(w.every())
 	defer tick.Stop()
+	last := time.Now()
 	for {
 		select {
 		case <-w.quit:
 			return
 		case <-tick.C:
 		}
-		oldest, what := w.oldest()
-		slow := oldest > w.slow
-		if slow && !w.slowNow.Load() {
-			w.onSlow(what, oldest)
-		}
-		w.slowNow.Store(slow)
-		if oldest > w.dead {
-			w.fatal(fmt.Errorf("the disk does not answer: %q has been under way for %s; this node ends so that others go on", what, oldest.Round(time.Millisecond)))
+		now := time.Now()
+		if !w.look(last, now) {
 			return
 		}
+		last = now
 	}
 }
 
-func (w *watchdog) oldest() (time.Duration, string) {
+// every is the time between two looks.
+func (w *watchdog) every() time.Duration { return min(w.slow, w.dead) / 8 }
+
+// look is one look at the calls, after the one at last; false: the disk is dead.
+func (w *watchdog) look(last, now time.Time) bool {
+	if late := now.Sub(last) - w.every(); late > w.every() {
+		w.forgive(late, now)
+	}
+	oldest, what := w.oldest(now)
+	slow := oldest > w.slow
+	if slow && !w.slowNow.Load() {
+		w.onSlow(what, oldest)
+	}
+	w.slowNow.Store(slow)
+	if oldest > w.dead {
+		w.fatal(fmt.Errorf("the disk does not answer: %q has been under way for %s; this node ends so that others go on", what, oldest.Round(time.Millisecond)))
+		return false
+	}
+	return true
+}
+
+// forgive takes time off all calls in which this process did not run itself: it was
+// stopped, or its machine slept. Nothing is known of the disk in it.
+func (w *watchdog) forgive(d time.Duration, now time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for id, c := range w.calls {
+		c.since = c.since.Add(d)
+		if c.since.After(now) { // it began after the pause
+			c.since = now
+		}
+		w.calls[id] = c
+	}
+}
+
+func (w *watchdog) oldest(now time.Time) (time.Duration, string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var longest time.Duration
 	what := ""
-	now := time.Now()
 	for _, c := range w.calls {
 		if d := now.Sub(c.since); d > longest {
 			longest, what = d, c.what

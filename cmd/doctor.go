@@ -117,6 +117,11 @@ func clusterChecks(st *api.StatusView, nodes []api.NodeView) []api.Check {
 		fleet.Detail += ", gone or in doubt: " + strings.Join(bad, ", ") + "; `rota node explain NAME` says more"
 	}
 	checks = append(checks, fleet)
+	for _, n := range nodes {
+		if n.Unfit != "" {
+			checks = append(checks, api.Check{Name: "fit", Detail: n.Name + " starts nothing, and tries again by itself: " + n.Unfit})
+		}
+	}
 	if len(versions) > 1 {
 		checks = append(checks, api.Check{Name: "versions", OK: true, Detail: fmt.Sprintf("%d different versions run: fine while upgrading", len(versions))})
 	}

@@ -72,6 +72,7 @@ func nodeTable(nodes []api.NodeView) *table {
 		{title: "CONTAINMENT", wide: true},
 		{title: "VERSION", wide: true},
 		{title: "ID", wide: true},
+		{title: "STARTS NOTHING", wide: !slices.ContainsFunc(nodes, func(n api.NodeView) bool { return n.Unfit != "" })},
 	}}
 	for _, n := range nodes {
 		t.rows = append(t.rows, []cell{
@@ -89,6 +90,7 @@ func nodeTable(nodes []api.NodeView) *table {
 			{text: dash(n.Containment)},
 			{text: dash(n.Version)},
 			{text: string(n.ID)},
+			{text: dash(n.Unfit)},
 		})
 	}
 	return t
@@ -136,6 +138,9 @@ func (a *app) writeNode(n *api.NodeView) error {
 	f := newFields(a.out)
 	f.add("node", "%s", n.Name)
 	f.paint("state", inkOfNode(n.State), string(n.State))
+	if n.Unfit != "" {
+		f.add("starts nothing", "%s", visible(n.Unfit))
+	}
 	f.add("id", "%s", n.ID)
 	f.add("roles", "%s", join(n.Roles, ", "))
 	f.add("address", "%s", n.Address)

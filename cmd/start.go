@@ -38,6 +38,7 @@ type StartFlags struct {
 	Capabilities    []string // sorted
 	Labels          []rota.Pair
 	Slots           int64 // 0: 512 a core
+	MemoryBytes     int64 // bound of the process's memory; 0: half of the machine's
 	GPU             GPUFlag
 	Pool            string
 	LogLevel        string // trace, debug, info, warn, error
@@ -57,6 +58,7 @@ type rawStart struct {
 	roles   []string
 	labels  []string
 	joins   []string
+	memory  string
 	gpu     string
 	profile string
 }
@@ -119,6 +121,7 @@ func bindStart(c *cobra.Command, raw *rawStart) {
 	f.StringArrayVar(&raw.Capabilities, "capability", nil, "what this node can do (may be repeated)")
 	f.StringArrayVar(&raw.labels, "label", nil, "k=v for constraints (may be repeated)")
 	f.Int64Var(&raw.Slots, "slots", 0, "attempts at the same time (default 512 a core)")
+	f.StringVar(&raw.memory, "memory", "", "most memory the node itself may use, such as 8GiB (default: half of the machine's)")
 	f.StringVar(&raw.gpu, "gpu", "", "none, auto, or fake:MODEL,MEM,COUNT (default: what is there)")
 	f.StringVar(&raw.Pool, "pool", "", "pool the node belongs to")
 	f.StringVar(&raw.LogLevel, "log-level", "info", "trace, debug, info, warn or error")
@@ -146,6 +149,7 @@ func (raw *rawStart) check(given func(flag string) bool) (StartFlags, error) {
 		func() error { return f.addresses() },
 		func() error { f.Labels, err = parsePairs("--label", raw.labels); return err },
 		func() error { f.GPU, err = parseGPU(raw.gpu); return err },
+		func() error { f.MemoryBytes, err = parseMemory(raw.memory); return err },
 		func() error { f.Capabilities, err = parseCapabilities(f.Capabilities); return err },
 		func() error {
 			f.Fast = raw.profile == "fast"

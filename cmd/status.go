@@ -87,7 +87,7 @@ func (a *app) nodeCounts(n api.NodeCounts) string {
 	for _, c := range []struct {
 		n     int
 		state rota.NodeState
-	}{{n.Draining, rota.NodeDraining}, {n.Suspect, rota.NodeSuspect}, {n.Down, rota.NodeDown}} {
+	}{{n.Draining, rota.NodeDraining}, {n.Suspect, rota.NodeSuspect}, {n.Unfit, rota.NodeUnfit}, {n.Down, rota.NodeDown}} {
 		if c.n > 0 {
 			parts = append(parts, a.out.paint(inkOfNode(c.state), fmt.Sprintf("%d %s", c.n, c.state)))
 		}

@@ -110,7 +110,7 @@ func inkOfNode(s rota.NodeState) ink {
 	switch s {
 	case rota.NodeReady:
 		return inkGreen
-	case rota.NodeDraining, rota.NodeSuspect:
+	case rota.NodeDraining, rota.NodeSuspect, rota.NodeUnfit:
 		return inkYellow
 	case rota.NodeDown:
 		return inkRed

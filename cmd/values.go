@@ -188,3 +188,21 @@ func oneOf(flag, got string, choices ...string) error {
 	}
 	return usage(next, "%s %q: want %s", flag, got, strings.Join(choices, " or "))
 }
+
+// leastMemory is what an idle node with some tasks needs.
+const leastMemory = 128 << 20
+
+// parseMemory reads --memory; empty is 0.
+func parseMemory(text string) (int64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	n, err := rota.ParseSize(text)
+	if err != nil {
+		return 0, usage("write it with a unit: --memory 8GiB", "--memory %s: %v", text, err)
+	}
+	if n < leastMemory {
+		return 0, usage("a node needs at least 128MiB for itself", "--memory %s is too little", text)
+	}
+	return n, nil
+}

@@ -82,6 +82,8 @@ func (s *State) do(c *rota.Command) rota.Result {
 		return s.expireSession(&op)
 	case rota.MarkNode:
 		return s.markNode(&op)
+	case rota.MarkUnfit:
+		return s.markUnfit(&op)
 	case rota.SubmitRun:
 		return s.submitRun(c, &op)
 	case rota.AddTasks:

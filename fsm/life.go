@@ -43,6 +43,7 @@ func (s *State) enqueue(t *task) {
 	t.QueuedAt = s.meta.now
 	if t.FirstQueued == 0 {
 		t.FirstQueued = s.meta.now
+		s.arrived(t.Spec)
 	}
 	t.Why, t.ReturnTo, t.retryAt = rota.Reason{}, 0, 0
 	s.move(t, rota.StatusQueued)

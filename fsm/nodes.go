@@ -44,7 +44,7 @@ func (s *State) registerNode(op *rota.RegisterNode) rota.Result {
 	n.LastCounter++
 	n.Session = rota.Session{Node: info.ID, Boot: op.Boot, Counter: n.LastCounter}
 	n.RenewedIndex = s.meta.index
-	n.Suspect, n.Left = false, false
+	n.Suspect, n.Left, n.Unfit = false, false, ""
 	n.RegisteredAt, n.ChangedAt = s.meta.now, s.meta.now
 	n.Held = rota.Held{}
 	s.w.buf = appendNodeInfo(s.w.buf[:0], &n.NodeInfo)
@@ -175,7 +175,7 @@ func (s *State) expireSession(op *rota.ExpireSession) rota.Result {
 	s.endSession(n, failure{cause: rota.CauseNodeLost, message: message, planned: op.Left})
 	n = s.editNode(n.ID)
 	n.Session, n.RenewedIndex = rota.Session{}, 0
-	n.Suspect, n.Left = false, op.Left
+	n.Suspect, n.Left, n.Unfit = false, op.Left, ""
 	n.ChangedAt = s.meta.now
 	s.dropLease(n.ID)
 	s.emit(rota.Change{Type: rota.ChangeNode, Node: &n.Node})
@@ -220,6 +220,30 @@ func (s *State) markNode(op *rota.MarkNode) rota.Result {
 	}
 	n = s.editNode(n.ID)
 	n.Draining, n.Suspect, n.ChangedAt = drain, suspect, s.meta.now
+	s.emit(rota.Change{Type: rota.ChangeNode, Node: &n.Node})
+	return rota.Result{}
+}
+
+// maxUnfitBytes bounds a node's word why it is unfit.
+const maxUnfitBytes = 1 << 10
+
+// markUnfit takes a node's word on itself. That of a session that is over says
+// nothing about the present one.
+func (s *State) markUnfit(op *rota.MarkUnfit) rota.Result {
+	if s.meta.format < rota.FormatUnfit {
+		return tooOld(rota.FormatUnfit)
+	}
+	l := s.leaseOf(op.Session.Node)
+	if l == nil || l.session != op.Session {
+		return refused(rota.KindStale, "the session "+op.Session.String()+" is not current")
+	}
+	n := s.nodeByID(op.Session.Node)
+	why := clip(op.Why, maxUnfitBytes)
+	if why == n.Unfit {
+		return rota.Result{}
+	}
+	n = s.editNode(n.ID)
+	n.Unfit, n.ChangedAt = why, s.meta.now
 	s.emit(rota.Change{Type: rota.ChangeNode, Node: &n.Node})
 	return rota.Result{}
 }

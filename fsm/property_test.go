@@ -67,12 +67,17 @@ func TestWhateverIsAppliedTheStateHolds(t *testing.T) {
 				d, s := rapid.Bool().Draw(t, "drain"), rapid.Bool().Draw(t, "suspect")
 				w.apply(rota.MarkNode{Node: w.session().Node, Drain: &d, Suspect: &s})
 			},
+			"unfit": func(t *rapid.T) {
+				w.t = t
+				w.apply(rota.MarkUnfit{Session: w.session(), Why: rapid.SampledFrom([]string{"", "full", "cannot be killed"}).Draw(t, "why")})
+			},
 			"due": func(t *rapid.T) {
 				w.t = t
 				steps := []time.Duration{0, time.Second, 5 * time.Second, time.Minute, 20 * time.Minute}
 				w.now = w.now.Add(rapid.SampledFrom(steps).Draw(t, "step"))
 				w.apply(rota.Due{})
 			},
+			"learn":    func(t *rapid.T) { w.t = t; w.apply(rota.RaiseFormat{Format: rota.FormatArrivals}) },
 			"people":   func(t *rapid.T) { w.t = t; w.people() },
 			"snapshot": func(t *rapid.T) { w.t = t; w.s = roundTrip(t, w.s) }, // goes on with what was restored
 		})

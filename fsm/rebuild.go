@@ -11,7 +11,7 @@ import (
 // Apply can have made.
 func (s *State) rebuild() error {
 	for _, step := range []func() error{
-		s.rebuildNodes, s.rebuildVersions, s.rebuildJobs, s.rebuildRequests, s.rebuildPending, s.rebuildRuns, s.rebuildHolds, s.rebuildTasks,
+		s.rebuildArrivals, s.rebuildNodes, s.rebuildVersions, s.rebuildJobs, s.rebuildRequests, s.rebuildPending, s.rebuildRuns, s.rebuildHolds, s.rebuildTasks,
 	} {
 		if err := step(); err != nil {
 			return err
@@ -154,9 +154,13 @@ func (s *State) rebuildRun(r *run) error {
 			return wrong("run %s, spec %d: %s", r.ID, i, detail)
 		}
 	}
-	g, detail := newGraph(specs, tasks)
+	g, tasks, detail := s.graphOf(specs, tasks)
 	if detail != "" {
 		return wrong("run %s: %s", r.ID, detail)
+	}
+	for i := range tasks {
+		t := s.taskAt(taskPos{run: r.number, order: i})
+		t.ID.Key, t.DependsOn = tasks[i].Key, tasks[i].DependsOn
 	}
 	r.graph = g
 	r.fixed = s.runFixed(r)

@@ -39,6 +39,7 @@ type snapshotReader struct {
 	in    *bufio.Reader
 	sha   stdhash.Hash
 	s     *State
+	specs shelf
 	count uint64 // of records
 	buf   bytes.Buffer
 	// digest is what the snapshot claims.
@@ -121,7 +122,7 @@ func (d *snapshotReader) next() (byte, *reader, error) {
 		return 0, nil, wrong("checksum of a record")
 	}
 	d.count++
-	return b[0], &reader{b: b[1:]}, nil
+	return b[0], &reader{b: b[1:], seen: &d.specs}, nil
 }
 
 func (d *snapshotReader) end(r *reader) error {
@@ -158,6 +159,10 @@ func (d *snapshotReader) record(kind byte, r *reader) error {
 		}
 		if s.meta.format > s.limits.MaxFormat {
 			return fmt.Errorf("the state has format %d, this binary knows %d: %w", s.meta.format, s.limits.MaxFormat, ErrHalt)
+		}
+	case kindArrivals:
+		if s.arrivals = r.arrivals(); r.err == nil && s.arrivals.Total() == 0 {
+			return wrong("arrivals of which there are none")
 		}
 	case kindNode:
 		n := &node{Node: rota.Node{NodeInfo: r.nodeInfo()}}

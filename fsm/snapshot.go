@@ -73,6 +73,9 @@ func (e *snapshotWriter) record(kind byte, fields func(b []byte) []byte) {
 // state writes every record, those that others refer to first.
 func (e *snapshotWriter) state(s *Snapshot) {
 	e.record(kindMeta, func(b []byte) []byte { return appendMeta(b, &s.meta) })
+	if s.arrivals.Total() > 0 {
+		e.record(kindArrivals, func(b []byte) []byte { return appendArrivals(b, &s.arrivals) })
+	}
 	s.nodes.Scan(func(it nodeItem) bool {
 		e.record(kindNode, func(b []byte) []byte { return appendNodeMoving(appendNodeInfo(b, &it.rec.NodeInfo), it.rec) })
 		return e.err == nil

@@ -19,6 +19,7 @@ type State struct {
 	limits Limits
 	kept   map[string]kept // derived: what ended, by namespace; only looked up
 	w      work
+	again  shared
 }
 
 // New makes the empty state with the limits of a cluster.

@@ -231,6 +231,8 @@ func (st *story) step(t *testing.T, d *datadriven.TestData) string {
 			op.Suspect = &v
 		}
 		return st.apply("", "", op)
+	case "unfit":
+		return st.apply("", "", rota.MarkUnfit{Session: st.session(d, arg("node")), Why: arg("why")})
 	case "advance":
 		st.now = st.now.Add(span("by"))
 		return "now " + since(st.now) + "\n"

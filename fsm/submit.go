@@ -27,19 +27,20 @@ func (s *State) submitRun(c *rota.Command, op *rota.SubmitRun) rota.Result {
 		Status: rota.RunSubmitting, CreatedAt: s.meta.now, Total: op.Total,
 	}}
 	var g *graph
-	if len(op.Tasks) == op.Total {
+	tasks := op.Tasks
+	if len(tasks) == op.Total {
 		var detail string
-		if g, detail = newGraph(op.Specs, op.Tasks); detail != "" {
+		if g, tasks, detail = s.graphOf(op.Specs, tasks); detail != "" {
 			return refused(rota.KindInvalid, detail)
 		}
 	}
 	p.Version = s.storeVersion(key.namespace, op)
 	s.storeRequest(key, op, p.Version)
 	if g != nil {
-		p.specs, p.tasks = op.Specs, op.Tasks
+		p.specs, p.tasks = g.specs, tasks
 		s.create(p, g)
 	} else {
-		s.extend(p, op.Specs, op.Tasks)
+		s.extend(p, op.Specs, tasks)
 		s.storePending(p)
 	}
 	return rota.Result{Run: p.ID, Version: p.Version}
@@ -90,7 +91,8 @@ func (s *State) addTasks(op *rota.AddTasks) rota.Result {
 		s.storePending(&p)
 		return rota.Result{Run: p.ID, Version: p.Version}
 	}
-	g, detail := newGraph(p.specs, p.tasks)
+	g, tasks, detail := s.graphOf(p.specs, p.tasks)
+	p.tasks = tasks
 	s.dropPending(&p)
 	if detail != "" {
 		s.forgetSubmission(&p)
@@ -191,8 +193,7 @@ func (s *State) runFixed(r *run) Digest {
 	s.w.buf = appendUint(appendRunFixed(s.w.buf[:0], &r.Run), r.number)
 	d := hash(kindRun, s.w.buf)
 	for _, spec := range r.graph.specs {
-		s.w.buf = appendSpec(s.w.buf[:0], spec)
-		d = d.join(hash(kindSpec, s.w.buf))
+		d = d.join(s.specDigest(spec))
 	}
 	return d
 }

@@ -28,6 +28,7 @@ type tables struct {
 	pending  *btree.BTreeG[pendingItem]
 	requests *btree.BTreeG[requestItem]
 	jobs     *btree.BTreeG[jobItem]
+	arrivals arrivals
 
 	// Derived: rebuilt by Restore from the records above.
 	runIDs     *btree.BTreeG[runIDItem]

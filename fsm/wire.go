@@ -54,6 +54,7 @@ type reader struct {
 	err error
 	// Texts that repeat from item to item are made once.
 	run, key, node, boot, other string
+	seen                        *shelf // nil: every spec is made anew
 }
 
 func (r *reader) fail(what string) {

@@ -25,8 +25,11 @@ func AppendEntry(b []byte, e *rota.Entry) []byte {
 
 // DecodeEntry reads what AppendEntry wrote; Index is left zero. The entry shares
 // no memory with b. The error wraps ErrWire.
-func DecodeEntry(b []byte) (rota.Entry, error) {
+func DecodeEntry(b []byte) (rota.Entry, error) { return decodeEntry(b, nil) }
+
+func decodeEntry(b []byte, specs *shelf) (rota.Entry, error) {
 	r := open(b)
+	r.seen = specs
 	e := rota.Entry{Format: r.uint16(), Term: r.uint(), At: r.instant(), Seed: r.fixed64()}
 	e.Commands = list(r, 5, (*reader).command)
 	if err := r.end(); err != nil {

@@ -24,6 +24,7 @@ const (
 	codeAnswer
 	codeStoreJob
 	codeMarkJob
+	codeMarkUnfit
 )
 
 // appendOp writes the operation's code and fields. What is no operation of this
@@ -48,6 +49,8 @@ func appendOp(b []byte, op rota.Op) []byte {
 	case rota.MarkNode:
 		b = appendText(append(b, codeMarkNode), op.Node)
 		return appendMaybe(appendMaybe(b, op.Drain), op.Suspect)
+	case rota.MarkUnfit:
+		return appendText(appendSession(append(b, codeMarkUnfit), op.Session), op.Why)
 	case rota.SubmitRun:
 		return appendSubmitRun(append(b, codeSubmitRun), &op)
 	case rota.AddTasks:
@@ -98,6 +101,8 @@ func (r *reader) op() rota.Op {
 		return rota.Place{Placements: list(r, 6, (*reader).newPlacement)}
 	case codeReport:
 		return rota.Report{Session: r.session(), Items: list(r, 4, (*reader).reportItem)}
+	case codeMarkUnfit:
+		return rota.MarkUnfit{Session: r.session(), Why: r.text()}
 	case codeDue:
 		return rota.Due{}
 	case codeCancelRun:

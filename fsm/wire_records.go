@@ -22,6 +22,8 @@ const (
 	kindRequest
 	kindEnd
 	kindJob
+	kindArrivals
+	kindArrival // in digests alone
 )
 
 func appendMeta(b []byte, m *meta) []byte {
@@ -182,7 +184,8 @@ func (r *reader) runMoving(v *run) {
 
 func appendNodeMoving(b []byte, n *node) []byte {
 	b = appendUint(appendUint(appendSession(b, n.Session), n.LastCounter), n.RenewedIndex)
-	b = appendBool(appendBool(appendBool(b, n.Draining), n.Suspect), n.Left)
+	b = appendBool(appendBool(b, n.Draining), n.Suspect)
+	b = appendLeft(b, n)
 	b = appendInt(appendInt(b, n.RegisteredAt), n.ChangedAt)
 	h := &n.Held
 	b = appendInt(appendInt(appendInt(appendInt(b, h.CPUMilli), h.MemoryBytes), h.DiskBytes), h.Slots)
@@ -193,9 +196,27 @@ func appendNodeMoving(b []byte, n *node) []byte {
 	return b
 }
 
+// appendLeft writes whether the node left, 0 or 1. Why it is unfit, which versions
+// before rota.FormatUnfit do not know, follows where 2 was added to that.
+func appendLeft(b []byte, n *node) []byte {
+	if n.Unfit == "" {
+		return appendBool(b, n.Left)
+	}
+	gone := byte(2)
+	if n.Left {
+		gone = 3
+	}
+	return appendText(append(b, gone), n.Unfit)
+}
+
 func (r *reader) nodeMoving(n *node) {
 	n.Session, n.LastCounter, n.RenewedIndex = r.session(), r.uint(), r.uint()
-	n.Draining, n.Suspect, n.Left = r.bool(), r.bool(), r.bool()
+	n.Draining, n.Suspect = r.bool(), r.bool()
+	if gone := r.enum(3); gone&2 != 0 {
+		n.Left, n.Unfit = gone&1 != 0, r.text()
+	} else {
+		n.Left = gone&1 != 0
+	}
 	n.RegisteredAt, n.ChangedAt = r.instant(), r.instant()
 	n.Held = rota.Held{
 		CPUMilli: r.int64(), MemoryBytes: r.int64(), DiskBytes: r.int64(), Slots: r.int64(),

@@ -15,11 +15,7 @@ func appendSpec(b []byte, s *rota.TaskSpec) []byte {
 	b = appendBytes(appendText(b, s.Workdir), s.Input)
 	b = appendResources(appendText(b, s.Output), &s.Resources)
 	b = appendTexts(b, s.Capabilities)
-	b = binary.AppendUvarint(b, uint64(len(s.Constraints)))
-	for i := range s.Constraints {
-		c := &s.Constraints[i]
-		b = appendTexts(appendText(appendText(b, c.Attribute), c.Operator), c.Values)
-	}
+	b = appendConstraints(b, s.Constraints)
 	b = appendRetry(b, &s.Retry)
 	b = appendInt(appendInt(appendInt(b, s.Timeouts.ScheduleToStart), s.Timeouts.StartToClose), s.Timeouts.ScheduleToClose)
 	b = appendInt(appendText(b, s.Stop.Signal), s.Stop.Grace)
@@ -28,13 +24,29 @@ func appendSpec(b []byte, s *rota.TaskSpec) []byte {
 }
 
 func (r *reader) spec() *rota.TaskSpec {
+	if r.seen == nil {
+		return r.newSpec()
+	}
+	if spec, n := r.seen.find(r.b); spec != nil {
+		r.b = r.b[n:]
+		return spec
+	}
+	from := r.b
+	spec := r.newSpec()
+	if r.err == nil {
+		r.seen.keep(from[:len(from)-len(r.b)], spec)
+	}
+	return spec
+}
+
+func (r *reader) newSpec() *rota.TaskSpec {
 	return &rota.TaskSpec{
 		Type: r.text(), Driver: rota.Driver(r.text()), Priority: r.int(),
 		Command: texts[string](r), Env: r.pairs(),
 		Workdir: r.text(), Input: r.json(),
 		Output: rota.OutputType(r.text()), Resources: r.resources(),
 		Capabilities: texts[string](r),
-		Constraints:  list(r, 3, (*reader).constraint),
+		Constraints:  r.constraints(),
 		Retry:        r.retry(),
 		Timeouts:     rota.Timeouts{ScheduleToStart: r.duration(), StartToClose: r.duration(), ScheduleToClose: r.duration()},
 		Stop:         rota.Stop{Signal: r.text(), Grace: r.duration()},
@@ -42,6 +54,17 @@ func (r *reader) spec() *rota.TaskSpec {
 		Late: texts[string](r),
 	}
 }
+
+func appendConstraints(b []byte, list []rota.Constraint) []byte {
+	b = binary.AppendUvarint(b, uint64(len(list)))
+	for i := range list {
+		c := &list[i]
+		b = appendTexts(appendText(appendText(b, c.Attribute), c.Operator), c.Values)
+	}
+	return b
+}
+
+func (r *reader) constraints() []rota.Constraint { return list(r, 3, (*reader).constraint) }
 
 func (r *reader) constraint() rota.Constraint {
 	return rota.Constraint{Attribute: r.text(), Operator: rota.Operator(r.text()), Values: texts[string](r)}

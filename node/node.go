@@ -129,7 +129,7 @@ func (n *Node) openCluster() error {
 	c.HTTPAdvertise, c.RaftBind, c.GossipBind = advertised, n.cfg.Raft, n.cfg.Gossip
 	c.RaftAdvertise, c.GossipAdvertise = n.cfg.advertised(n.cfg.Raft), n.cfg.advertised(n.cfg.Gossip)
 	c.BootstrapExpect, c.Join, c.LogStore = n.cfg.BootstrapExpect, n.cfg.Join, n.cfg.LogStore
-	c.LeaderTTL = n.cfg.Times.LeaderTTL
+	c.LeaderTTL, c.Admit = n.cfg.Times.LeaderTTL, newMemory().admit
 	if n.cfg.Memory {
 		c.DataDir, c.LogStore = "", cluster.StoreMemory
 	}
@@ -170,6 +170,7 @@ func (n *Node) openAgent() error {
 	a := agent.DefaultConfig()
 	a.Core.Node = rota.RegisterNode{Info: n.info(), Boot: n.host.BootID}
 	a.Core.Times, a.Core.LeaveWithin = n.cfg.Times, leaveWithin
+	a.Probe = layout.Probe
 	a.Layout, a.Addr, a.Logger = layout, "http://"+n.door.Addr().String(), n.cfg.Logger
 	a.Drivers = []agent.Driver{n.driver, noop.Driver{}}
 	a.Peers, a.Keeper = agentPeers{n.peers}, n.keeper

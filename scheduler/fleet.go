@@ -15,8 +15,8 @@ type Machines struct {
 	CPUMilli    int64
 	MemoryBytes int64
 	GPUs        int
-	// Device is what the first GPU is; a node with several kinds counts as if all
-	// were like it.
+	// Device is what each GPU is; a node with several kinds counts as one node for each,
+	// with its part of cpu and memory.
 	Device rota.GPU // without ID
 	Count  int64
 }
@@ -35,14 +35,27 @@ type fleet struct {
 	counts map[Machines]int64 // Count 0
 }
 
-// machinesOf is what a node counts as; false for one without GPUs.
-func machinesOf(c *rota.Capacity) (Machines, bool) {
-	if len(c.GPUs) == 0 {
-		return Machines{}, false
+// machinesOf is what a node counts as, one entry for each kind of device, sorted; none
+// for a node without GPUs.
+func machinesOf(c *rota.Capacity) []Machines {
+	var list []Machines
+	for i := range c.GPUs {
+		g := c.GPUs[i]
+		g.ID = ""
+		at := slices.IndexFunc(list, func(m Machines) bool { return m.Device == g })
+		if at < 0 {
+			at = len(list)
+			list = append(list, Machines{Device: g})
+		}
+		list[at].GPUs++
 	}
-	m := Machines{CPUMilli: leading(c.CPUMilli, 6), MemoryBytes: leading(c.MemoryBytes, 6), GPUs: len(c.GPUs), Device: c.GPUs[0]}
-	m.Device.ID = ""
-	return m, true
+	for i := range list {
+		m := &list[i]
+		m.CPUMilli = leading(int64(divide(uint64(max(c.CPUMilli, 0)), uint64(m.GPUs), uint64(len(c.GPUs)))), 6)
+		m.MemoryBytes = leading(int64(divide(uint64(max(c.MemoryBytes, 0)), uint64(m.GPUs), uint64(len(c.GPUs)))), 6)
+	}
+	slices.SortFunc(list, func(a, b Machines) int { return a.compare(&b) })
+	return list
 }
 
 // leading keeps the n leading binary digits.
@@ -55,15 +68,13 @@ func leading(x int64, n int) int64 {
 }
 
 func (f *fleet) add(c *rota.Capacity, n int64) {
-	m, ok := machinesOf(c)
-	if !ok {
-		return
-	}
 	if f.counts == nil {
 		f.counts = map[Machines]int64{}
 	}
-	if f.counts[m] += n; f.counts[m] == 0 {
-		delete(f.counts, m)
+	for _, m := range machinesOf(c) {
+		if f.counts[m] += n; f.counts[m] == 0 {
+			delete(f.counts, m)
+		}
 	}
 }
 

@@ -30,15 +30,14 @@ func (s *Scheduler) observeFleet(before, after *rota.Node) {
 	if s.cfg.Policy != nil {
 		return
 	}
-	a, aGPUs := machinesOf(&after.Capacity)
 	if before != nil {
-		if b, bGPUs := machinesOf(&before.Capacity); a == b && aGPUs == bGPUs {
+		if slices.Equal(before.Capacity.GPUs, after.Capacity.GPUs) && before.Capacity.CPUMilli == after.Capacity.CPUMilli && before.Capacity.MemoryBytes == after.Capacity.MemoryBytes {
 			return
 		}
 		s.outlook.fleet.add(&before.Capacity, -1)
 	}
 	s.outlook.fleet.add(&after.Capacity, 1)
-	s.outlook.stale = s.outlook.stale || aGPUs || before != nil
+	s.outlook.stale = s.outlook.stale || len(after.Capacity.GPUs) > 0 || before != nil
 }
 
 // adapt makes the policy anew if what it goes by is different. All that was rated

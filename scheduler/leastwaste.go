@@ -71,40 +71,85 @@ func (p *LeastWaste) Rate(n *rota.Node, held *rota.Held, r *rota.Resources, devi
 		score, device = BestFit{}.Rate(n, held, r, devices)
 		return elsewhere + score, device
 	}
-	w := p.kinds[kindOf(&gpus[0])]
-	if w == nil {
-		w = p.other
+	var st sight
+	p.look(&st, n, held)
+	return p.rate(&st, r, devices)
+}
+
+// rate is Rate for a node with GPUs that was looked at.
+func (p *LeastWaste) rate(st *sight, r *rota.Resources, devices []int) (score int64, device int) {
+	if len(st.parts) > 1 {
+		return p.rateMixed(st, r, devices)
 	}
-	var few [16]int64
-	room := room{cpu: n.Capacity.CPUMilli - held.CPUMilli, mem: n.Capacity.MemoryBytes - held.MemoryBytes, gpu: few[:0]}
-	for i := range gpus {
-		room.gpu = append(room.gpu, held.FreeMilli(i))
-	}
-	before, _ := w.of(&room)
-	room.cpu -= r.CPUMilli
-	room.mem -= r.MemoryBytes
-	if r.GPU.ShareMilli == 0 {
-		for _, d := range devices {
-			room.gpu[d] -= rota.WholeGPU
+	w, cpu, mem := st.parts[0].w, st.cpu-r.CPUMilli, st.mem-r.MemoryBytes
+	row := w.row(cpu)
+	rest := func(total, value, fluid, frag int64) int64 {
+		if total == 0 {
+			return p.score(st.before, 0, 0)
 		}
-		after, left := w.of(&room)
-		return p.score(before, after, left), leastFree(held, devices)
+		return p.score(st.before, value+(w.barred-w.scarcity)*total+fluid+frag, total)
 	}
+	if r.GPU.ShareMilli == 0 {
+		n := int64(len(devices))
+		total := st.total - n*rota.WholeGPU
+		fluid := w.fluid(cpu, mem, total) + w.indivisible(cpu, mem, total, st.whole-n)
+		return rest(total, st.value-n*w.value[100], fluid, st.fragWholes(row, total, n)), lowest(devices)
+	}
+	total := st.total - r.GPU.ShareMilli
+	fluid := w.fluid(cpu, mem, total)
 	device = outside
 	for i, d := range devices {
-		free := room.gpu[d]
-		if seen(room.gpu, devices[:i], free) {
+		free := st.gpu[d]
+		if seen(st.gpu, devices[:i], free) {
 			continue
 		}
-		room.gpu[d] -= r.GPU.ShareMilli
-		after, left := w.of(&room)
-		s := p.score(before, after, left)
-		room.gpu[d] = free
-		if device == outside || s > score || s == score && free < room.gpu[device] {
-			score, device = s, d
+		left, whole := free-r.GPU.ShareMilli, st.whole
+		if free >= rota.WholeGPU {
+			whole--
+		}
+		value := st.value - w.value[min(free/10, 100)] + w.value[left/10]
+		frag := st.frag(row, total, w.byFree[left], w.byFree[free], r.GPU.ShareMilli, left)
+		x := rest(total, value, fluid+w.indivisible(cpu, mem, total, whole), frag)
+		if device == outside || x > score || x == score && free < st.gpu[device] {
+			score, device = x, d
 		}
 	}
 	return score, device
+}
+
+// rateMixed is rate where a node has several kinds of devices.
+func (p *LeastWaste) rateMixed(st *sight, r *rota.Resources, devices []int) (score int64, device int) {
+	cpu, mem := st.cpu-r.CPUMilli, st.mem-r.MemoryBytes
+	if r.GPU.ShareMilli == 0 {
+		for _, d := range devices {
+			st.gpu[d] -= rota.WholeGPU
+		}
+		after, left := st.mixed(cpu, mem)
+		for _, d := range devices {
+			st.gpu[d] += rota.WholeGPU
+		}
+		return p.score(st.before, after, left), lowest(devices)
+	}
+	device = outside
+	for _, d := range devices {
+		free := st.gpu[d]
+		st.gpu[d] -= r.GPU.ShareMilli
+		after, left := st.mixed(cpu, mem)
+		st.gpu[d] = free
+		x := p.score(st.before, after, left)
+		if device == outside || x > score || x == score && free < st.gpu[device] {
+			score, device = x, d
+		}
+	}
+	return score, device
+}
+
+// lowest is the device that stands for several whole ones.
+func lowest(devices []int) int {
+	if len(devices) == 0 {
+		return outside
+	}
+	return devices[0]
 }
 
 // seen reports whether one of the devices has as much free.

@@ -110,7 +110,10 @@ func TestWorkIsLearnedTheSameEverywhere(t *testing.T) {
 		kinds := rapid.IntRange(1, 2000).Draw(t, "kinds")
 		for i := range rapid.IntRange(1, 5000).Draw(t, "arrivals") {
 			spec := &rota.TaskSpec{Resources: rota.Resources{CPUMilli: int64(1+i*7919%kinds) * 100, MemoryBytes: int64(i), GPU: rota.GPUDemand{Count: 1, ShareMilli: int64(i % 7 * 100)}}}
-			x, y := a.Add(spec), b.Add(spec)
+			a.Add(spec)
+			b.Add(spec)
+			_, x := a.Turn()
+			_, y := b.Turn()
 			if x != y {
 				t.Fatalf("arrival %d: %v and %v", i, x, y)
 			}
@@ -118,17 +121,20 @@ func TestWorkIsLearnedTheSameEverywhere(t *testing.T) {
 				renewed++
 			}
 			if i%997 == 0 {
-				b = rota.Arrivals{Total: b.Total, Counted: slices.Clone(b.Counted), Known: slices.Clone(b.Known), KnownAt: b.KnownAt}
+				b = rota.Arrivals{
+					Settled: b.Settled, Counted: slices.Clone(b.Counted), Recent: slices.Clone(b.Recent),
+					Known: slices.Clone(b.Known), KnownAt: b.KnownAt,
+				}
 			}
 		}
 		if !slices.EqualFunc(a.Counted, b.Counted, sameShape) || !slices.EqualFunc(a.Known, b.Known, sameShape) {
 			t.Fatal("the two differ")
 		}
-		if len(a.Counted) > rota.MaxShapes+rota.ArrivalsPerTurn || len(a.Known) > rota.MaxShapes+rota.ArrivalsPerTurn {
-			t.Fatalf("%d shapes, %d known", len(a.Counted), len(a.Known))
+		if most := rota.ArrivalsPerTurn / 2; len(a.Counted) > most || len(a.Known) > most || len(a.Recent) >= rota.ArrivalsPerTurn {
+			t.Fatalf("%d shapes, %d known, %d recent", len(a.Counted), len(a.Known), len(a.Recent))
 		}
-		if a.Total >= 64 && (renewed == 0 || a.Known == nil) {
-			t.Fatalf("nothing is known after %d arrivals", a.Total)
+		if a.Total() >= 64 && (renewed == 0 || a.Known == nil) {
+			t.Fatalf("nothing is known after %d arrivals", a.Total())
 		}
 	})
 }

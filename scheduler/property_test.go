@@ -202,8 +202,10 @@ func (f *factory) learn() {
 // rebuilt is a scheduler built from a snapshot.
 func (f *factory) rebuilt() *scheduler.Scheduler {
 	s := scheduler.New(scheduler.Config{})
-	s.Learn(f.known)
 	s.Load(f.state.Snapshot())
+	if f.known != nil {
+		s.Learn(f.known)
+	}
 	return s
 }
 

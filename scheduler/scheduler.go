@@ -27,6 +27,8 @@ const DefaultSecondsPerLevel = 60
 type State interface {
 	Nodes() iter.Seq[*rota.Node]
 	Queued() iter.Seq[*rota.Task]
+	// Known is what tasks typically ask for (of rota.Arrivals); nil: nothing is known.
+	Known() []rota.Shape
 }
 
 // Scheduler holds the queue and the nodes. It belongs to one goroutine.
@@ -96,6 +98,9 @@ func New(cfg Config) *Scheduler {
 // Load takes in a snapshot. Call it once, first; Observe then takes the changes
 // that came after it.
 func (s *Scheduler) Load(st State) {
+	if known := st.Known(); known != nil {
+		s.Learn(known)
+	}
 	for n := range st.Nodes() {
 		s.observeNode(n)
 	}
@@ -112,6 +117,9 @@ func (s *Scheduler) Observe(c *rota.Change) {
 	}
 	if c.Task != nil {
 		s.observeTask(c.Task)
+	}
+	if c.Known != nil {
+		s.Learn(c.Known)
 	}
 }
 

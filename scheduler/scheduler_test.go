@@ -14,10 +14,13 @@ import (
 type state struct {
 	nodes []*rota.Node
 	tasks []*rota.Task
+	known []rota.Shape
 }
 
 func (s state) Nodes() iter.Seq[*rota.Node]  { return slices.Values(s.nodes) }
 func (s state) Queued() iter.Seq[*rota.Task] { return slices.Values(s.tasks) }
+
+func (s state) Known() []rota.Shape { return s.known }
 
 const gib = 1 << 30
 

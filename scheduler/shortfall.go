@@ -101,7 +101,10 @@ func shortNow(h *host, spec *rota.TaskSpec) []lack {
 		lacks = append(lacks, lack{m, fmt.Sprintf(format, args...)})
 	}
 	n, r, c := h.node, &spec.Resources, &h.node.Capacity
-	if !n.Ready() {
+	switch {
+	case n.Unfit != "":
+		add(rota.MisfitState, "starts nothing: %s", n.Unfit)
+	case !n.Ready():
 		add(rota.MisfitState, "is %s", n.State())
 	}
 	if free := c.CPUMilli - h.held.CPUMilli; r.CPUMilli > free {

@@ -1,24 +1,36 @@
 package scheduler
 
-import "github.com/rota-sched/rota"
+import (
+	"slices"
+
+	"github.com/rota-sched/rota"
+)
 
 // waste rates what is free on a node whose devices are of one kind, in thousandths
 // of a device times `one`: more is worse.
 type waste struct {
-	value    [101]int64 // by hundredths free, weighted
-	shapes   []fluidShape
-	barred   int64 // weight of shapes that may not use the kind, fluid and frag together
-	groups   []fragGroup
+	value    [101]int64   // by hundredths free, weighted
+	singles  []fluidShape // with one device or a share of one
+	gangs    []fluidShape // with several
+	barred   int64        // weight of shapes that may not use the kind, fluid and frag together
 	scarcity int64
 	gang     int64
+
+	groups []fragGroup // sorted by milli
+	byFree [rota.WholeGPU + 1]int32
+	// cpus are what the shapes of all groups ask for, ascending. Row i of short says
+	// which weight of each group asks for more cpu than there is, where cpus[i-1] or
+	// more is there and less than cpus[i].
+	cpus  []int64
+	short []int64
 }
 
 // fluidShape is one typical shape in the fluid part.
 type fluidShape struct {
 	weight int64
-	count  int64 // devices
 	perCPU int64 // GPU that uses up 1 milli of cpu, in 1/fluidScale
 	perMem int64 // GPU that uses up 1 MiB, in 1/fluidScale
+	count  int64 // devices
 }
 
 // fluidScale makes the rates of fluidShape integers; cpu and memory of a node, in
@@ -31,51 +43,49 @@ const (
 
 // fragGroup are the shapes that ask for equal devices.
 type fragGroup struct {
-	count  int
+	count  int64
 	milli  int64 // of each
 	weight int64 // of all
-	cpus   []cpuStep
 }
 
-// cpuStep says which weight asks for more cpu than some amount.
-type cpuStep struct {
-	cpu    int64 // milli
-	weight int64 // of the shapes that ask for this or more
-}
-
-// of rates the room, and says how much GPU is free in it.
+// of rates the room, and says how much GPU is free in it: the plain way, to which all
+// quicker ones must come (see sight).
 func (w *waste) of(r *room) (waste, total int64) {
-	var few [16]int64
-	gpu := few[:0] // those with something free
+	whole := int64(0)
 	for _, g := range r.gpu {
-		if g > 0 {
-			total += g
-			waste += w.value[min(g/10, 100)]
-			gpu = append(gpu, g)
+		total += g
+		waste += w.value[min(g/10, 100)]
+		if g >= rota.WholeGPU {
+			whole++
 		}
 	}
 	if total == 0 {
 		return 0, 0
 	}
-	return waste + (w.barred-w.scarcity)*total + w.fluid(r, gpu, total) + w.frag(r.cpu, gpu, total), total
+	return waste + (w.barred-w.scarcity)*total + w.fluid(r.cpu, r.mem, total) + w.indivisible(r.cpu, r.mem, total, whole) + w.frag(r.cpu, r.gpu, total), total
 }
 
 // fluid is the GPU left stranded if the node were filled with one shape alone, the
-// mean over the typical ones. Cpu and memory count as if demands could be cut at will;
-// that those with several devices cannot be is counted by the weight gang.
-func (w *waste) fluid(r *room, gpu []int64, total int64) int64 {
-	cpu, mem := min(max(r.cpu, 0), unbounded), min(max(r.mem>>20, 0), unbounded)
-	sum, whole := int64(0), int64(0)
-	for _, g := range gpu {
-		if g >= rota.WholeGPU {
-			whole++
-		}
+// mean over the typical ones. Cpu and memory count as if demands could be cut at will.
+func (w *waste) fluid(cpu, mem, total int64) int64 {
+	cpu, mem = min(max(cpu, 0), unbounded), min(max(mem>>20, 0), unbounded)
+	sum := int64(0)
+	for i := range w.singles {
+		s := &w.singles[i]
+		sum += s.weight * (total - min(min(cpu*s.perCPU, mem*s.perMem)>>fluidBits, total))
 	}
-	for i := range w.shapes {
-		s := &w.shapes[i]
-		usable := min(cpu*s.perCPU, mem*s.perMem) >> fluidBits
-		usable = min(usable, total)
-		if s.count > 1 {
+	return sum
+}
+
+// indivisible is the same for the shapes with several devices, of which whole ones
+// are free: by the weight gang they use up devices by their number only.
+func (w *waste) indivisible(cpu, mem, total, whole int64) int64 {
+	cpu, mem = min(max(cpu, 0), unbounded), min(max(mem>>20, 0), unbounded)
+	sum := int64(0)
+	for i := range w.gangs {
+		s := &w.gangs[i]
+		usable := min(min(cpu*s.perCPU, mem*s.perMem)>>fluidBits, total)
+		if usable > 0 {
 			if gangs := whole / s.count * s.count * rota.WholeGPU; gangs < usable {
 				usable -= (usable - gangs) * w.gang >> oneBits
 			}
@@ -87,10 +97,10 @@ func (w *waste) fluid(r *room, gpu []int64, total int64) int64 {
 
 // frag is the GPU that a demand drawn from all of them could not use.
 func (w *waste) frag(cpu int64, gpu []int64, total int64) int64 {
-	sum := int64(0)
+	sum, row := int64(0), w.row(cpu)
 	for i := range w.groups {
 		g := &w.groups[i]
-		fit, small := 0, int64(0)
+		fit, small := int64(0), int64(0)
 		for _, free := range gpu {
 			if free >= g.milli {
 				fit++
@@ -98,18 +108,25 @@ func (w *waste) frag(cpu int64, gpu []int64, total int64) int64 {
 				small += free
 			}
 		}
-		if fit < g.count {
-			sum += g.weight * total
-			continue
-		}
-		short := int64(0)
-		for _, c := range g.cpus {
-			if c.cpu <= cpu {
-				break
-			}
-			short = c.weight
-		}
-		sum += short*total + (g.weight-short)*small
+		sum += g.of(fit, small, total, row[i])
 	}
 	return sum
+}
+
+// of is what a group cannot use where so many devices fit, the others have small free
+// together, and the weight short asks for more cpu than there is.
+func (g *fragGroup) of(fit, small, total, short int64) int64 {
+	if fit < g.count {
+		return g.weight * total
+	}
+	return short*total + (g.weight-short)*small
+}
+
+// row is that of short for so much cpu.
+func (w *waste) row(cpu int64) []int64 {
+	i, found := slices.BinarySearch(w.cpus, cpu)
+	if found {
+		i++
+	}
+	return w.short[i*len(w.groups) : (i+1)*len(w.groups)]
 }

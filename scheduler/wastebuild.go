@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"cmp"
+	"math/bits"
 	"slices"
 
 	"github.com/rota-sched/rota"
@@ -82,12 +83,17 @@ func (b *wasteBuilder) buildFluid(g rota.GPU, w *waste) {
 			w.barred += weight
 			continue
 		}
-		w.shapes = append(w.shapes, fluidShape{
+		f := fluidShape{
 			weight: weight,
 			count:  int64(s.GPU.Count),
 			perCPU: rate(3*s.Milli(), 2*s.CPUMilli),
 			perMem: rate(s.Milli(), s.MemoryBytes>>20),
-		})
+		}
+		if f.count > 1 {
+			w.gangs = append(w.gangs, f)
+		} else {
+			w.singles = append(w.singles, f)
+		}
 	}
 }
 
@@ -99,27 +105,69 @@ func rate(milli, asked int64) int64 {
 	return min(int64(divide(uint64(milli), fluidScale, uint64(asked))), unbounded)
 }
 
+// maxShort bounds the numbers of waste.short: 512 KiB for each kind of devices. Where it
+// does not suffice, what shapes ask of cpu is rounded up.
+const maxShort = 1 << 16
+
+// fragShape is one shape in the frag part.
+type fragShape struct {
+	group int
+	cpu   int64 // milli
+	weight,
+	milli, count int64
+}
+
 // buildFrag groups the shapes by the devices they ask for.
 func (b *wasteBuilder) buildFrag(g rota.GPU, w *waste) {
+	var shapes []fragShape
 	for i := range b.all {
 		s, weight := &b.all[i], weighted(b.weights.Frag, b.fragWeights[i])
 		if !s.Allows(g) {
 			w.barred += weight
 			continue
 		}
-		at := slices.IndexFunc(w.groups, func(o fragGroup) bool { return o.count == s.GPU.Count && o.milli == s.GPU.MilliEach() })
-		if at < 0 {
-			at = len(w.groups)
-			w.groups = append(w.groups, fragGroup{count: s.GPU.Count, milli: s.GPU.MilliEach()})
-		}
-		w.groups[at].weight += weight
-		w.groups[at].cpus = append(w.groups[at].cpus, cpuStep{s.CPUMilli, weight})
+		shapes = append(shapes, fragShape{cpu: s.CPUMilli, weight: weight, milli: s.GPU.MilliEach(), count: int64(s.GPU.Count)})
 	}
-	for i := range w.groups {
-		steps := w.groups[i].cpus
-		slices.SortFunc(steps, func(a, b cpuStep) int { return cmp.Compare(b.cpu, a.cpu) })
-		for j := 1; j < len(steps); j++ {
-			steps[j].weight += steps[j-1].weight
+	slices.SortStableFunc(shapes, func(x, y fragShape) int { return cmp.Or(cmp.Compare(x.milli, y.milli), cmp.Compare(x.count, y.count)) })
+	for i := range shapes {
+		s := &shapes[i]
+		if n := len(w.groups); n == 0 || w.groups[n-1].milli != s.milli || w.groups[n-1].count != s.count {
+			w.groups = append(w.groups, fragGroup{count: s.count, milli: s.milli})
+		}
+		s.group = len(w.groups) - 1
+		w.groups[s.group].weight += s.weight
+	}
+	for x := range w.byFree {
+		n, _ := slices.BinarySearchFunc(w.groups, int64(x)+1, func(g fragGroup, milli int64) int { return cmp.Compare(g.milli, milli) })
+		w.byFree[x] = int32(n)
+	}
+	w.buildShort(shapes)
+}
+
+// buildShort makes the rows of short.
+func (w *waste) buildShort(shapes []fragShape) {
+	for digits := 62; ; digits-- {
+		w.cpus = w.cpus[:0]
+		for i := range shapes {
+			s := &shapes[i]
+			if up := leading(s.cpu, digits); up < s.cpu {
+				s.cpu = up + 1<<max(bits.Len64(uint64(s.cpu))-digits, 0)
+			}
+			w.cpus = append(w.cpus, s.cpu)
+		}
+		slices.Sort(w.cpus)
+		w.cpus = slices.Compact(w.cpus)
+		if (len(w.cpus)+1)*len(w.groups) <= maxShort || digits == 1 {
+			break
+		}
+		digits = min(digits, 8)
+	}
+	w.short = make([]int64, (len(w.cpus)+1)*len(w.groups))
+	for i := range shapes {
+		s := &shapes[i]
+		last, _ := slices.BinarySearch(w.cpus, s.cpu)
+		for row := 0; row <= last; row++ {
+			w.short[row*len(w.groups)+s.group] += s.weight
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -87,16 +88,32 @@ func (d *Driver) Start(ctx context.Context, t agent.Task, sink agent.Sink) (agen
 		err = agent.Refuse(rota.CauseRefused, err)
 	case errors.Is(err, rota.ErrStale), errors.Is(err, rota.ErrUnavailable):
 		err = fmt.Errorf("%w: %w", agent.ErrNoLease, err)
+	case errors.Is(err, rota.ErrOverloaded): // no descriptors, processes, groups or memory left
+		err = fmt.Errorf("%w: %w", agent.ErrUnfit, err)
 	case rota.KindOf(err) == rota.KindNone:
 		// Whether it was started is not known: it is followed as if it were.
 		h.unsure = true
 		return h, nil
 	}
-	d.release(t.Dir)
-	if rmErr := os.RemoveAll(t.Dir); rmErr != nil {
-		d.cfg.Logger.Warn("the directory of an attempt that did not start stays", "dir", t.Dir, "error", rmErr)
-	}
+	d.discard(t.Dir)
 	return nil, err
+}
+
+// discard removes the directory of an attempt that was not started.
+func (d *Driver) discard(dir string) {
+	d.release(dir)
+	if err := os.RemoveAll(dir); err != nil {
+		d.cfg.Logger.Warn("the directory of an attempt that did not start stays", "dir", dir, "error", err)
+	}
+}
+
+// whoseFault sorts an error of making the attempt's directories, all of which are
+// the node's own: only a name that is too long is the task's.
+func whoseFault(err error) error {
+	if errors.Is(err, syscall.ENAMETOOLONG) {
+		return agent.Refuse(rota.CauseRefused, err)
+	}
+	return fmt.Errorf("%w: %w", agent.ErrUnfit, err)
 }
 
 // Adopt implements agent.Driver.
@@ -122,8 +139,8 @@ func (d *Driver) prepare(t *agent.Task) (keeper.SpawnRequest, error) {
 	}
 	d.hold(t.Dir)
 	if err := makeDirs(t); err != nil {
-		d.release(t.Dir)
-		return keeper.SpawnRequest{}, err
+		d.discard(t.Dir)
+		return keeper.SpawnRequest{}, whoseFault(err)
 	}
 	r := keeper.SpawnRequest{
 		Ref: keeper.Ref{Task: t.Task, Fence: t.Fence}, Argv: t.Spec.Command, Env: environment(t, d.cfg.BaseEnv), Dir: workdir(t),

@@ -3,6 +3,7 @@ package exec_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -303,5 +304,35 @@ func TestWithoutALeaseNothingStarts(t *testing.T) {
 	_, err := n.driver.Start(t.Context(), n.task("true"), agenttest.Quiet{})
 	if err == nil || !strings.Contains(err.Error(), agent.ErrNoLease.Error()) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestWhatTheNodeCannotPrepareIsGivenBack: a disk that takes nothing is no fault of
+// the task's.
+func TestWhatTheNodeCannotPrepareIsGivenBack(t *testing.T) {
+	n := newNode(t)
+	task := n.task("true")
+	if err := os.WriteFile(n.layout.Root(), nil, 0o600); err != nil { // where its directories should go
+		t.Fatal(err)
+	}
+	if _, err := n.driver.Start(t.Context(), task, agenttest.Quiet{}); !errors.Is(err, agent.ErrUnfit) {
+		t.Fatalf("got %v", err)
+	}
+	if err := n.layout.Probe(); err == nil {
+		t.Error("the probe finds nothing wrong")
+	}
+	if err := os.Remove(n.layout.Root()); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.layout.Probe(); err != nil {
+		t.Error(err)
+	}
+	if out := n.run(task); out.Cause != rota.CauseNone {
+		t.Errorf("the same attempt afterwards: %+v", out)
+	}
+	long := n.task("true")
+	long.Dir += strings.Repeat("x", 300)
+	if _, err := n.driver.Start(t.Context(), long, agenttest.Quiet{}); err == nil || errors.Is(err, agent.ErrUnfit) {
+		t.Errorf("a name that is too long: %v", err)
 	}
 }

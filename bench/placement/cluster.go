@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/rota-sched/rota"
@@ -59,6 +60,7 @@ func nodesOf(t *Trace, rank []int) []*rota.Node {
 type snapshot struct{ nodes []*rota.Node }
 
 func (s snapshot) Nodes() iter.Seq[*rota.Node]  { return slices.Values(s.nodes) }
+func (s snapshot) Known() []rota.Shape          { return nil }
 func (s snapshot) Queued() iter.Seq[*rota.Task] { return func(func(*rota.Task) bool) {} }
 
 func newCluster(nodes []*rota.Node, s setup) *cluster {
@@ -76,10 +78,8 @@ func newCluster(nodes []*rota.Node, s setup) *cluster {
 // arrive offers a task once; false if it fits nowhere now.
 func (c *cluster) arrive(spec *rota.TaskSpec) (running, bool) {
 	c.tasks++
-	if c.arrivals != nil && c.arrivals.Add(spec) {
-		c.sched.Learn(c.arrivals.Known)
-	}
-	t := &rota.Task{ID: rota.TaskID{Run: "bench", Key: rota.TaskKey(fmt.Sprint(c.tasks))}, Order: c.tasks, Spec: spec, Status: rota.StatusQueued}
+	c.learn(spec)
+	t := &rota.Task{ID: rota.TaskID{Run: "bench", Key: rota.TaskKey(strconv.Itoa(c.tasks))}, Order: c.tasks, Spec: spec, Status: rota.StatusQueued}
 	c.observe(&rota.Change{Task: t})
 	ps := c.plan()
 	after := *t
@@ -93,6 +93,16 @@ func (c *cluster) arrive(spec *rota.TaskSpec) (running, bool) {
 	c.change(r, rota.Held.Add, 1)
 	c.observe(&rota.Change{Task: &after})
 	return r, true
+}
+
+// learn counts an arrival as the state machine does.
+func (c *cluster) learn(spec *rota.TaskSpec) {
+	if c.arrivals == nil || !c.arrivals.Add(spec) {
+		return
+	}
+	if _, renewed := c.arrivals.Turn(); renewed {
+		c.observe(&rota.Change{Type: rota.ChangeKnown, Known: c.arrivals.Known})
+	}
 }
 
 // leave ends a task.

@@ -28,7 +28,7 @@ func dev(ctx context.Context, f cmd.DevFlags, to cmd.Streams) error {
 		defer os.RemoveAll(dir) //nolint:errcheck // what stays of it is in the temporary directory
 		data = dir
 	}
-	tuneMemory()
+	tuneMemory(0)
 	nodes, err := openDev(ctx, f, data, to)
 	if err != nil {
 		return err

@@ -29,7 +29,7 @@ func doors() cmd.Doors {
 
 // start runs one node until ctx ends.
 func start(ctx context.Context, f cmd.StartFlags, to cmd.Streams) error {
-	tuneMemory()
+	tuneMemory(f.MemoryBytes)
 	cfg := node.DefaultConfig()
 	cfg.Data, cfg.Name, cfg.Roles = f.Data, f.Name, f.Roles
 	cfg.HTTP, cfg.Raft, cfg.Gossip, cfg.Advertise = f.HTTP, f.Raft, f.Gossip, f.Advertise

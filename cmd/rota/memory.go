@@ -16,11 +16,15 @@ const (
 	memoryShare = 2 // the limit is the machine's memory divided by it
 )
 
-// tuneMemory sets the collector for a process that is a node. GOGC and GOMEMLIMIT
-// of the environment win.
-func tuneMemory() {
+// tuneMemory sets the collector for a process that is a node, with its bound in bytes;
+// 0: a part of the machine's memory. GOGC wins, and GOMEMLIMIT where no bound is given.
+func tuneMemory(bound int64) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
+	}
+	if bound > 0 {
+		debug.SetMemoryLimit(bound)
+		return
 	}
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return

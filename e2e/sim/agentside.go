@@ -110,6 +110,12 @@ func (a *agentSide) carry(act agent.Action) {
 			a.w.check.reported(&act.Report, res.Items)
 			a.step(agent.Reported{Batch: act.Batch, Answers: res.Items, Err: err})
 		})
+	case agent.TellFitness:
+		a.w.command(a.p, rota.Command{Op: rota.MarkUnfit{Session: act.Session, Why: act.Why}}, callTimeout, func(_ rota.Result, err error) {
+			a.step(agent.FitnessTold{Session: act.Session, Why: act.Why, Err: err})
+		})
+	case agent.Probe:
+		a.p.later(a.w.between(time.Millisecond, 20*time.Millisecond), func() { a.step(agent.Probed{}) })
 	case agent.Ack:
 		refs := make([]keeper.Ref, len(act.Refs))
 		for i, r := range act.Refs {

@@ -1,0 +1,63 @@
+package node
+
+import (
+	"fmt"
+	"math"
+	"runtime/debug"
+	"runtime/metrics"
+	"sync"
+	"time"
+
+	"github.com/rota-sched/rota"
+)
+
+// memory watches how much of its bound the process needs. The collector holds the bound
+// (GOMEMLIMIT), at the price of more and more CPU time as what is alive comes near
+// it; so new work is refused before. What is there goes on.
+type memory struct {
+	bound int64 // bytes; math.MaxInt64: none
+	live  func() int64
+
+	mu   sync.Mutex // guards what follows
+	at   time.Time
+	seen int64
+}
+
+const (
+	// At fullPercent of the bound alive, the collector has to run each time when less than
+	// half as much garbage has come together: it costs about twice what it does with
+	// much room.
+	fullPercent = 70
+	memoryLook  = 50 * time.Millisecond
+)
+
+// newMemory reads the process's bound.
+func newMemory() *memory {
+	return &memory{bound: debug.SetMemoryLimit(-1), live: liveHeap}
+}
+
+// liveHeap is what the last collection found alive, in bytes.
+func liveHeap() int64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(sample)
+	return int64(sample[0].Value.Uint64())
+}
+
+// admit says why no new work may come in now.
+func (m *memory) admit() error {
+	if m.bound == math.MaxInt64 {
+		return nil
+	}
+	m.mu.Lock()
+	if now := time.Now(); now.Sub(m.at) >= memoryLook {
+		m.at, m.seen = now, m.live()
+	}
+	seen := m.seen
+	m.mu.Unlock()
+	if seen < m.bound/100*fullPercent {
+		return nil
+	}
+	return &rota.Refusal{Kind: rota.KindOverloaded, Detail: fmt.Sprintf(
+		"the leader's memory is nearly full (%d MiB needed, %d MiB allowed): nothing new is taken in until runs have ended and been forgotten; cancel what is not needed, or start the servers with a larger --memory",
+		seen>>20, m.bound>>20)}
+}

@@ -95,6 +95,9 @@ func (d GPUDemand) Matches(g GPU) bool {
 // MatchesModel reports whether all words of the demanded model occur in the
 // device's reported name, case ignored.
 func (d GPUDemand) MatchesModel(reported string) bool {
+	if d.Model == "" {
+		return true
+	}
 	reported = strings.ToLower(reported)
 	for word := range strings.FieldsSeq(strings.ToLower(d.Model)) {
 		if !strings.Contains(reported, word) {

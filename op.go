@@ -81,6 +81,10 @@ type MarkUnfit struct {
 	Why     string
 }
 
+// FormatKeys is the format version from which on the oldest idempotency key leaves where
+// there is no room for another; before it the submission was refused.
+const FormatKeys = 4
+
 // SubmitRun creates a run, with the source of its job and the first of its tasks.
 // The run becomes visible when Total tasks have arrived. The same RequestID with
 // the same Digest gives the run that exists, with another one KindConflict.

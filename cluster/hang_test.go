@@ -136,8 +136,10 @@ func TestADrainIsNeverRepeatedByItself(t *testing.T) {
 			rota.StoreJob{Job: "job", Hash: "hash", Filename: "job.hcl", Source: []byte("source")},
 		} {
 			leader := c.WaitLeader()
+			other := (leader + 1) % 3
+			mustSubmitFresh(t, c, other) // it knows who leads
 			c.Isolate(leader)
-			if _, err := within(t, soon, c.Node((leader+1)%3), rota.Command{Op: op}); !errors.Is(err, rota.ErrUnknown) {
+			if _, err := within(t, soon, c.Node(other), rota.Command{Op: op}); !errors.Is(err, rota.ErrUnknown) {
 				t.Errorf("%T: %v", op, err)
 			}
 			c.Heal()

@@ -78,6 +78,7 @@ func newFakeNode() (f *fakeNode, address string, stop func()) {
 	mux.HandleFunc("GET /v1/tasks/{run}/{key}/logs", f.logs)
 	mux.HandleFunc("GET /v1/tasks/{run}/{key}/explain", f.explain)
 	f.handleJobs(mux)
+	handleServers(mux)
 	mux.HandleFunc("POST /v1/jobs:plan", f.plan)
 	mux.HandleFunc("GET /v1/doctor", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, 200, api.DoctorView{Node: "n1", Checks: []api.Check{{Name: "containment", OK: true, Detail: "PID namespace and cgroup"}, {Name: "disk", OK: true, Detail: "80 GiB free"}}})

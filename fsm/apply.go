@@ -12,6 +12,7 @@ type work struct {
 	changes []rota.Change
 	likely  int    // changes of the last entry: a guess for the next
 	buf     []byte // for encoding what is hashed
+	probe   request // for looking one up
 
 	tasks   []editedTask // by this command
 	touched []*run       // by this command

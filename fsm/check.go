@@ -83,7 +83,7 @@ func (s *State) checkSpace(op *rota.SubmitRun) rota.Result {
 		return refused(rota.KindOverloaded, over("tasks of submissions under way", int64(s.queue+op.Total), int64(s.limits.MaxPendingTasks)))
 	case s.output > s.limits.MaxOutput:
 		return refused(rota.KindOverloaded, over("bytes of inline outputs of the cluster", s.output, s.limits.MaxOutput)+"; ended runs leave with their outputs after "+s.limits.KeepRuns.String())
-	case s.requests.Len() >= s.limits.MaxRequests:
+	case s.meta.format < rota.FormatKeys && s.requests.Len() >= s.limits.MaxRequests:
 		return refused(rota.KindOverloaded, over("idempotency keys kept", int64(s.requests.Len()), int64(s.limits.MaxRequests)))
 	}
 	return rota.Result{}

@@ -10,9 +10,13 @@ const maxPurgedPerDue = 20_000
 func (s *State) due() rota.Result {
 	purged := 0
 	for range rota.MaxDuePerEntry {
-		t, ok := s.timers.Min()
+		t, ok := s.nextTimer()
 		if !ok || t.at > s.meta.now || purged >= maxPurgedPerDue {
 			break
+		}
+		if t.kind == timerRequest {
+			s.dropOldestRequest()
+			continue
 		}
 		s.timers.Delete(t)
 		switch t.kind {
@@ -24,10 +28,6 @@ func (s *State) due() rota.Result {
 				s.dropPending(it.rec)
 				s.forgetSubmission(it.rec)
 			}
-		case timerRequest:
-			if it, ok := s.requests.Get(requestItem{requestKey: t.request}); ok && it.rec.serial == t.serial {
-				s.dropRequest(it)
-			}
 		case timerRun:
 			if r := s.runAt(t.pos.run); r != nil {
 				purged += max(1, r.Total)
@@ -38,6 +38,18 @@ func (s *State) due() rota.Result {
 		}
 	}
 	return rota.Result{}
+}
+
+// nextTimer is what is due first.
+func (t *tables) nextTimer() (timer, bool) {
+	first, ok := t.timers.Min()
+	if oldest, some := t.ages.Min(); some {
+		age := timer{at: oldest.rec.at.Add(t.keepRequests), kind: timerRequest}
+		if !ok || age.compare(first) < 0 {
+			return age, true
+		}
+	}
+	return first, ok
 }
 
 // taskDue: a retry's delay is over, or a timeout has passed.

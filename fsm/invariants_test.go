@@ -41,6 +41,7 @@ func roundTrip(t tester, s *State) *State {
 		}),
 		differ("nodes", s.nodes, back.nodes, func(i nodeItem) any { return []any{i.rec.Session, i.rec.due, i.rec.sum, i.rec.Capacity} }),
 		differ("timers", s.timers, back.timers, func(i timer) any { return i }),
+		differ("ages", s.ages, back.ages, func(i ageItem) any { return *i.rec }),
 		differ("ended", s.ended, back.ended, func(i endedItem) any { return i }),
 		differ("names", s.names, back.names, func(i nameItem) any { return i }),
 		differ("hashes", s.hashes, back.hashes, func(i hashItem) any { return i }),
@@ -110,7 +111,10 @@ func checkState(t tester, s *State) {
 	if counts != sn.Counts() || live != s.live {
 		t.Fatalf("the state counts %v and %d live, its tasks %v and %d", sn.Counts(), s.live, counts, live)
 	}
-	if n := s.timers.Len(); n > 0 != (sn.NextDue() != 0) {
+	if s.ages.Len() != s.requests.Len() || s.requests.Len() > s.limits.MaxRequests {
+		t.Fatalf("%d keys with %d ages, at most %d", s.requests.Len(), s.ages.Len(), s.limits.MaxRequests)
+	}
+	if n := s.timers.Len() + s.ages.Len(); n > 0 != (sn.NextDue() != 0) {
 		t.Fatalf("%d timers and due at %d", n, sn.NextDue())
 	}
 }

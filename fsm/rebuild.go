@@ -69,11 +69,11 @@ func (s *State) rebuildVersions() error {
 func (s *State) rebuildRequests() error {
 	var err error
 	s.requests.Scan(func(it requestItem) bool {
-		it.rec.sum = hash(kindRequest, appendRequest(nil, it.requestKey, it.rec))
+		it.rec.sum = hash(kindRequest, appendRequest(nil, it.rec))
 		s.sum = s.sum.add(it.rec.sum)
-		_, twice := s.timers.Set(s.requestTimer(it.requestKey, it.rec))
+		_, twice := s.ages.Set(ageItem{it.rec.serial, it.rec})
 		if twice || it.rec.serial > s.meta.serial {
-			err = wrong("the idempotency key %q has serial %d of %d, or shares it", it.id, it.rec.serial, s.meta.serial)
+			err = wrong("the idempotency key %q has serial %d of %d, or shares it", it.rec.key.id, it.rec.serial, s.meta.serial)
 		}
 		return err == nil
 	})

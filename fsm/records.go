@@ -119,8 +119,9 @@ type pending struct {
 	sum      Digest
 }
 
-// request is an idempotency key. Immutable.
+// request is an idempotency key and what it led to. Immutable.
 type request struct {
+	key    requestKey
 	serial uint64
 	digest string
 	run    rota.RunID
@@ -135,7 +136,7 @@ type timerKind uint8
 const (
 	timerTask timerKind = iota + 1
 	timerPending
-	timerRequest
+	timerRequest // by ages, not by a timer of its own
 	timerRun
 	timerNode
 )
@@ -146,9 +147,7 @@ type timer struct {
 	at      rota.Instant
 	kind    timerKind
 	pos     taskPos // timerTask, timerRun
-	serial  uint64  // timerRequest
 	id      string  // timerPending: the run, timerNode: the node
-	request requestKey
 }
 
 func (t timer) compare(o timer) int {
@@ -158,5 +157,5 @@ func (t timer) compare(o timer) int {
 	if t.kind != o.kind {
 		return cmp.Compare(t.kind, o.kind)
 	}
-	return cmp.Or(t.pos.compare(o.pos), cmp.Compare(t.serial, o.serial), cmp.Compare(t.id, o.id))
+	return cmp.Or(t.pos.compare(o.pos), cmp.Compare(t.id, o.id))
 }

@@ -93,7 +93,7 @@ func (e *snapshotWriter) state(s *Snapshot) {
 		return e.err == nil
 	})
 	s.requests.Scan(func(it requestItem) bool {
-		e.record(kindRequest, func(b []byte) []byte { return appendRequest(b, it.requestKey, it.rec) })
+		e.record(kindRequest, func(b []byte) []byte { return appendRequest(b, it.rec) })
 		return e.err == nil
 	})
 	s.pending.Scan(func(it pendingItem) bool {

@@ -27,7 +27,9 @@ func New() *State { return NewWith(DefaultLimits()) }
 
 // NewWith makes the empty state with other limits, for tests.
 func NewWith(l Limits) *State {
-	return &State{tables: newTables(), limits: l, kept: map[string]kept{}, w: work{step: 1}}
+	s := &State{tables: newTables(), limits: l, kept: map[string]kept{}, w: work{step: 1}}
+	s.keepRequests = l.KeepRequests
+	return s
 }
 
 // CanApply reports why an entry must not be applied by this binary in this state:
@@ -57,6 +59,6 @@ func (s *State) Snapshot() *Snapshot {
 // NextDue is when the state machine next has something to do by itself; zero:
 // never.
 func (s *State) NextDue() rota.Instant {
-	t, _ := s.timers.Min()
+	t, _ := s.nextTimer()
 	return t.at
 }

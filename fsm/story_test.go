@@ -178,6 +178,9 @@ func (st *story) step(t *testing.T, d *datadriven.TestData) string {
 	}
 	switch d.Cmd {
 	case "limits": // before anything else
+		if d.HasArg("max-requests") {
+			st.limits.MaxRequests = number("max-requests", 0)
+		}
 		if d.HasArg("keep-runs") {
 			st.limits.KeepRunsCount = number("keep-runs", 0)
 		}

@@ -51,7 +51,7 @@ func (s *State) repeated(key requestKey, op *rota.SubmitRun) (rota.Result, bool)
 	if key.id == "" {
 		return rota.Result{}, false
 	}
-	it, ok := s.requests.Get(requestItem{requestKey: key})
+	it, ok := s.request(key)
 	switch {
 	case !ok:
 		return rota.Result{}, false
@@ -164,7 +164,7 @@ func (s *State) dropPending(p *pending) {
 // same request may be sent again and starts anew.
 func (s *State) forgetSubmission(p *pending) {
 	s.unrefVersion(p.Namespace, p.Job, p.Version)
-	if it, ok := s.requests.Get(requestItem{requestKey: p.request}); ok && it.rec.run == p.ID {
+	if it, ok := s.request(p.request); ok && it.rec.run == p.ID {
 		s.dropRequest(it)
 	}
 }
@@ -306,23 +306,34 @@ func (s *State) storeRequest(k requestKey, op *rota.SubmitRun, version int) {
 	if k.id == "" {
 		return
 	}
+	for s.requests.Len() >= s.limits.MaxRequests && s.requests.Len() > 0 {
+		s.dropOldestRequest()
+	}
 	s.meta.serial++
-	r := &request{serial: s.meta.serial, digest: op.Digest, run: op.Run, number: version, at: s.meta.now}
-	s.w.buf = appendRequest(s.w.buf[:0], k, r)
+	r := &request{key: k, serial: s.meta.serial, digest: op.Digest, run: op.Run, number: version, at: s.meta.now}
+	s.w.buf = appendRequest(s.w.buf[:0], r)
 	r.sum = hash(kindRequest, s.w.buf)
 	s.sum = s.sum.add(r.sum)
-	s.requests.Set(requestItem{requestKey: k, rec: r})
-	s.timers.Set(s.requestTimer(k, r))
+	s.requests.Set(requestItem{r})
+	s.ages.Set(ageItem{r.serial, r})
+}
+
+// request finds what a key led to.
+func (s *State) request(k requestKey) (requestItem, bool) {
+	s.w.probe.key = k
+	return s.requests.Get(requestItem{&s.w.probe})
 }
 
 func (s *State) dropRequest(it requestItem) {
 	s.requests.Delete(it)
-	s.timers.Delete(s.requestTimer(it.requestKey, it.rec))
+	s.ages.Delete(ageItem{serial: it.rec.serial})
 	s.sum = s.sum.sub(it.rec.sum)
 }
 
-func (s *State) requestTimer(k requestKey, r *request) timer {
-	return timer{at: r.at.Add(s.limits.KeepRequests), kind: timerRequest, serial: r.serial, request: k}
+func (s *State) dropOldestRequest() {
+	if oldest, ok := s.ages.Min(); ok {
+		s.dropRequest(requestItem{oldest.rec})
+	}
 }
 
 const maxInt = int(^uint(0) >> 1)

@@ -3,6 +3,7 @@ package fsm
 import (
 	"cmp"
 	"strings"
+	"time"
 
 	"github.com/rota-sched/rota"
 	"github.com/tidwall/btree"
@@ -18,6 +19,8 @@ type tables struct {
 	live   int     // tasks of runs that have not ended
 	output int64   // bytes of inline outputs kept
 	queue  int     // tasks of pending submissions
+	// How long requests are kept: a limit.
+	keepRequests time.Duration
 
 	runs     *btree.BTreeG[runItem]
 	tasks    *btree.BTreeG[taskItem]
@@ -38,6 +41,7 @@ type tables struct {
 	hashes     *btree.BTreeG[hashItem]
 	ended      *btree.BTreeG[endedItem]
 	timers     *btree.BTreeG[timer]
+	ages       *btree.BTreeG[ageItem] // of requests, the oldest first: all are kept equally long
 }
 
 // meta is what a state knows of itself.
@@ -112,9 +116,10 @@ type (
 		rec *job
 	}
 	requestKey  struct{ namespace, principal, id string }
-	requestItem struct {
-		requestKey
-		rec *request
+	requestItem struct{ rec *request }
+	ageItem     struct {
+		serial uint64
+		rec    *request
 	}
 	endedItem struct {
 		namespace string
@@ -137,7 +142,7 @@ func newTables() tables {
 		holds:    newTree(func(a, b holdItem) int { return a.compare(b.holdKey) }),
 		versions: newTree(func(a, b versionItem) int { return a.compare(b.versionKey) }),
 		pending:  newTree(func(a, b pendingItem) int { return cmp.Compare(a.run, b.run) }),
-		requests: newTree(func(a, b requestItem) int { return a.compare(b.requestKey) }),
+		requests: newTree(func(a, b requestItem) int { return a.rec.key.compare(b.rec.key) }),
 		jobs:     newTree(func(a, b jobItem) int { return a.compare(b.jobKey) }),
 
 		runIDs:     newTree(func(a, b runIDItem) int { return cmp.Compare(a.id, b.id) }),
@@ -153,6 +158,7 @@ func newTables() tables {
 			return cmp.Or(strings.Compare(a.namespace, b.namespace), cmp.Compare(a.at, b.at), cmp.Compare(a.number, b.number))
 		}),
 		timers: newTree(timer.compare),
+		ages:   newTree(func(a, b ageItem) int { return cmp.Compare(a.serial, b.serial) }),
 	}
 }
 
@@ -163,7 +169,7 @@ func (t *tables) copy() tables {
 	c.holds, c.versions, c.pending, c.requests = t.holds.Copy(), t.versions.Copy(), t.pending.Copy(), t.requests.Copy()
 	c.runIDs, c.queued, c.unresolved, c.names = t.runIDs.Copy(), t.queued.Copy(), t.unresolved.Copy(), t.names.Copy()
 	c.hashes, c.jobs = t.hashes.Copy(), t.jobs.Copy()
-	c.ended, c.timers = nil, nil // only Apply reads them
+	c.ended, c.timers, c.ages = nil, nil, nil // only Apply reads them
 	return c
 }
 

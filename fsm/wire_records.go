@@ -254,14 +254,13 @@ func (r *reader) requestKey() requestKey {
 	return requestKey{namespace: r.text(), principal: r.text(), id: r.text()}
 }
 
-func appendRequest(b []byte, k requestKey, v *request) []byte {
-	b = appendText(appendUint(appendRequestKey(b, k), v.serial), v.digest)
+func appendRequest(b []byte, v *request) []byte {
+	b = appendText(appendUint(appendRequestKey(b, v.key), v.serial), v.digest)
 	return appendInt(appendInt(appendText(b, v.run), v.number), v.at)
 }
 
 func (r *reader) request() requestItem {
-	return requestItem{
-		requestKey: r.requestKey(),
-		rec:        &request{serial: r.uint(), digest: r.text(), run: rota.RunID(r.text()), number: r.int(), at: r.instant()},
-	}
+	return requestItem{&request{
+		key: r.requestKey(), serial: r.uint(), digest: r.text(), run: rota.RunID(r.text()), number: r.int(), at: r.instant(),
+	}}
 }

@@ -157,8 +157,8 @@ func TestEveryFieldOfARecordIsKept(t *testing.T) {
 	if got := r.version(); r.end() != nil || !reflect.DeepEqual(got, version) {
 		t.Errorf("version: %v\nwant %+v\ngot  %+v", r.err, version, got)
 	}
-	request := requestItem{requestKey: requestKey{"a", "b", "c"}, rec: &request{serial: 1, digest: "d", run: "r", number: 2, at: 3}}
-	r = &reader{b: appendRequest(nil, request.requestKey, request.rec)}
+	request := requestItem{&request{key: requestKey{"a", "b", "c"}, serial: 1, digest: "d", run: "r", number: 2, at: 3}}
+	r = &reader{b: appendRequest(nil, request.rec)}
 	if got := r.request(); r.end() != nil || !reflect.DeepEqual(got, request) {
 		t.Errorf("request: %v\nwant %+v\ngot  %+v", r.err, request, got)
 	}

@@ -17,9 +17,12 @@ type outlook struct {
 }
 
 // Learn takes in what tasks typically ask for (Known of rota.Arrivals): at the place
-// in the stream of changes at which it became known, or before Load. It is not asked
-// for if Config.Policy is set.
+// in the stream of changes at which it became known, or before Load. Config.Policy
+// does without.
 func (s *Scheduler) Learn(known []rota.Shape) {
+	if s.cfg.Policy != nil {
+		return
+	}
 	s.outlook.known = known
 	s.outlook.machines = nil
 	s.outlook.stale = true
@@ -52,9 +55,10 @@ func (s *Scheduler) adapt() {
 		return
 	}
 	s.outlook.machines = machines
-	s.policy = Adapted(s.cfg.Weights, s.outlook.known, machines)
+	s.own = Adapted(s.cfg.Weights, s.outlook.known, machines)
+	s.policy = s.own
 	for _, c := range s.inOrder {
-		c.ranks.forget(s)
+		c.ranks.stale(s)
 	}
 }
 

@@ -63,7 +63,7 @@ const (
 	// maxOpinions bounds the opinions of all classes together: 12 bytes each.
 	maxOpinions = 8 << 20
 	// minMemo and maxMemo bound those of one class; powers of two.
-	minMemo, maxMemo = 1 << 8, 1 << 14
+	minMemo, maxMemo = 1 << 8, 1 << 10
 	// lastRoom is the number at which numbering begins anew; well before it ends, for
 	// rooms are numbered between two looks at it.
 	lastRoom = 1<<32 - 1<<24

@@ -16,6 +16,7 @@ type host struct {
 	proposed []*proposal
 	dirty    bool   // record or proposals changed since held was computed
 	kind     uint64 // see rooms.kind
+	sight    sight  // of held
 	// session and wasUsable are what they were when the node was last touched.
 	session   rota.Session
 	wasUsable bool
@@ -51,6 +52,7 @@ func (s *Scheduler) hostOf(n *rota.Node) (h *host, known bool) {
 		s.hosts = append(s.hosts, h)
 		s.views = append(s.views, view{})
 		s.frees = append(s.frees, free{})
+		s.touchedAt = append(s.touchedAt, 0)
 		s.arrange(h)
 	}
 	return h, known
@@ -88,7 +90,7 @@ func (s *Scheduler) rename(h *host, n *rota.Node) {
 		s.order[o.index] = int32(i)
 	}
 	for _, c := range s.inOrder {
-		c.ranks.forget(s)
+		c.ranks.stale(s)
 	}
 }
 
@@ -147,6 +149,7 @@ func (s *Scheduler) settle() {
 func (s *Scheduler) touch(h *host, held rota.Held) {
 	usable := h.node.Ready()
 	v := &s.views[h.index]
+	before := *v
 	reshaped := v.shape == 0 || h.session != h.node.Session
 	gained := usable && (reshaped || !h.wasUsable || frees(&h.node.Capacity, &h.held, &held))
 	h.held, h.session, h.wasUsable = held, h.node.Session, usable
@@ -159,9 +162,13 @@ func (s *Scheduler) touch(h *host, held rota.Held) {
 	if usable && held.Slots < h.node.Capacity.Slots {
 		v.room = s.rooms.number(h)
 	}
-	s.frees[h.index] = freeOf(h)
-	s.touches[s.touched%uint64(len(s.touches))] = int32(h.index)
-	s.touched++
+	if *v != before {
+		h.sight.policy = nil
+		s.frees[h.index] = freeOf(h)
+		s.touches[s.touched%uint64(len(s.touches))] = int32(h.index)
+		s.touchedAt[h.index] = s.touched
+		s.touched++
+	}
 	if gained {
 		s.wake(h)
 	}

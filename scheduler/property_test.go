@@ -23,7 +23,6 @@ type factory struct {
 	sched *scheduler.Scheduler
 	at    rota.Instant
 	runs  int
-	known []rota.Shape // what the scheduler has learned of the work
 	// flight are the placements proposed and not applied yet.
 	flight []flight
 }
@@ -69,7 +68,7 @@ var (
 func (f *factory) register() {
 	i := rapid.IntRange(0, 5).Draw(f.t, "node")
 	info := rota.NodeInfo{
-		ID: rota.NodeID(fmt.Sprintf("id%d", i)), Name: fmt.Sprintf("n%d", i), Roles: []rota.Role{rota.RoleWorker},
+		ID: rota.NodeID(fmt.Sprintf("id%d", i)), Name: fmt.Sprintf("n%d", rapid.SampledFrom([]int{i, i, 9 - i}).Draw(f.t, "name")), Roles: []rota.Role{rota.RoleWorker},
 		Drivers: []rota.Driver{rota.DriverExec}, Pool: fmt.Sprintf("p%d", i%2),
 		Capacity: rota.Capacity{
 			CPUMilli:    int64(rapid.IntRange(1, 8).Draw(f.t, "cores")) * 500,
@@ -191,21 +190,34 @@ func (f *factory) learn() {
 		s := rota.Shape{
 			CPUMilli: int64(rapid.IntRange(0, 6).Draw(f.t, "cpu")) * 250, MemoryBytes: 1 << 28,
 			GPU:   rapid.SampledFrom(drawDemands).Draw(f.t, "gpu"),
-			Count: int64(rapid.IntRange(1, 2000).Draw(f.t, "count")) * rota.ArrivalUnit,
+			Count: int64(rapid.IntRange(1, 60).Draw(f.t, "count")),
 		}
 		shapes[fmt.Sprint(s.CPUMilli, s.GPU)] = s
 	}
-	f.known = slices.SortedFunc(maps.Values(shapes), func(a, b rota.Shape) int { return a.Compare(&b) })
-	f.sched.Learn(f.known)
+	for _, s := range slices.SortedFunc(maps.Values(shapes), func(a, b rota.Shape) int { return a.Compare(&b) }) {
+		f.arrive(s)
+	}
+}
+
+// arrive has tasks of a shape come and go again, as often as the shape says.
+func (f *factory) arrive(s rota.Shape) {
+	f.runs++
+	op := rota.SubmitRun{Run: rota.RunID(fmt.Sprintf("01J%021d00", f.runs)), Job: "j", Hash: "h", Source: []byte("x"), Filename: "f", Total: int(s.Count)}
+	op.Specs = []*rota.TaskSpec{{
+		Driver: rota.DriverExec, Command: []string{"true"}, Retry: rota.Retry{MaxAttempts: 1},
+		Resources: rota.Resources{CPUMilli: s.CPUMilli, MemoryBytes: s.MemoryBytes, GPU: s.GPU},
+	}}
+	for i := range op.Total {
+		op.Tasks = append(op.Tasks, rota.NewTask{Key: rota.TaskKey(fmt.Sprintf("t%d", i))})
+	}
+	f.apply(op)
+	f.apply(rota.CancelRun{Run: op.Run})
 }
 
 // rebuilt is a scheduler built from a snapshot.
 func (f *factory) rebuilt() *scheduler.Scheduler {
 	s := scheduler.New(scheduler.Config{})
 	s.Load(f.state.Snapshot())
-	if f.known != nil {
-		s.Learn(f.known)
-	}
 	return s
 }
 
@@ -249,7 +261,7 @@ func (f *factory) checkNaive(limit int) {
 		c := *n
 		nodes = append(nodes, &c)
 	}
-	policy := scheduler.Adapted(scheduler.DefaultWeights(), f.known, scheduler.MachinesOf(sn.Nodes()))
+	policy := scheduler.Adapted(scheduler.DefaultWeights(), sn.Known(), scheduler.MachinesOf(sn.Nodes()))
 	var want []rota.NewPlacement
 	for _, t := range queue {
 		if len(want) == limit {
@@ -346,6 +358,7 @@ func (f *factory) checkReasons() {
 func TestNothingIsPlacedTwiceOrOverItsRoom(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		f := &factory{t: t, state: fsm.New(), sched: scheduler.New(scheduler.Config{}), at: rota.InstantOf(time.Unix(1_800_000_000, 0))}
+		f.apply(rota.RaiseFormat{Format: rota.FormatArrivals})
 		f.register()
 		for range rapid.IntRange(1, 40).Draw(t, "steps") {
 			f.at = f.at.Add(time.Duration(rapid.IntRange(0, 30).Draw(t, "seconds")) * time.Second)

@@ -15,9 +15,9 @@ type ranking struct {
 
 // candidate is one node in the eyes of one class.
 type candidate struct {
-	view   view  // of the node when it was last looked at
-	at     int32 // in best; outside: no room
-	device int16 // for a share of a device: which
+	shape  uint32 // of its view when Eligible was last asked
+	at     int32  // in best; outside: no room
+	device int16  // for a share of a device: which
 	misfit rota.Misfit
 }
 
@@ -33,14 +33,14 @@ func (r *ranking) follow(s *Scheduler, c *class) {
 	missed := s.touched - r.seen
 	if missed > uint64(len(s.touches)) || missed > 2*uint64(len(s.hosts)) {
 		for i := range s.views {
-			if r.all[i].view != s.views[i] {
+			if s.touchedAt[i] >= r.seen {
 				r.rate(s, c, int32(i))
 			}
 		}
 	} else {
 		for n := r.seen; n < s.touched; n++ {
 			i := s.touches[n%uint64(len(s.touches))]
-			if r.all[i].view != s.views[i] {
+			if s.touchedAt[i] == n { // else it changed again since
 				r.rate(s, c, i)
 			}
 		}
@@ -48,14 +48,33 @@ func (r *ranking) follow(s *Scheduler, c *class) {
 	r.seen = s.touched
 }
 
-// forget makes the class look at all nodes anew.
+// forget gives back the memory: the class looks at all nodes anew.
 func (r *ranking) forget(s *Scheduler) {
 	r.memo.drop(s)
+	s.candidates -= len(r.all)
 	*r = ranking{}
 }
 
+// stale makes the class rate all nodes anew; which are eligible stays known.
+func (r *ranking) stale(s *Scheduler) {
+	r.memo.drop(s)
+	r.best, r.seen = r.best[:0], 0
+	for i := range r.all {
+		r.all[i].at = outside
+	}
+}
+
+// maxCandidates bounds the candidates of all classes: 20 bytes each with their place
+// in a heap. Classes over it take turns, which costs time but changes no decision.
+const maxCandidates = 8 << 20
+
 // grow makes place for nodes that are new.
 func (r *ranking) grow(s *Scheduler) {
+	s.candidates += max(len(s.hosts)-len(r.all), 0)
+	if len(r.all) == 0 && len(s.hosts) > 0 {
+		s.makePlace()
+		r.all = make([]candidate, 0, len(s.hosts))
+	}
 	for len(r.all) < len(s.hosts) {
 		r.all = append(r.all, candidate{at: outside})
 	}
@@ -64,13 +83,14 @@ func (r *ranking) grow(s *Scheduler) {
 // rate looks at one node and files it where it belongs.
 func (r *ranking) rate(s *Scheduler, c *class, i int32) {
 	k, v := &r.all[i], s.views[i]
-	if k.view.shape != v.shape {
-		k.misfit = rota.Eligible(s.hosts[i].node, c.spec)
-	}
-	k.view = v
 	o := opinion{}
-	if v.room != closed && k.misfit == rota.MisfitNone && !s.frees[i].short(&c.spec.Resources) {
-		o = r.opinion(s, c, i, v.room)
+	if v.room != closed && !s.frees[i].short(&c.spec.Resources) {
+		if k.shape != v.shape {
+			k.misfit, k.shape = rota.Eligible(s.hosts[i].node, c.spec), v.shape
+		}
+		if k.misfit == rota.MisfitNone {
+			o = r.opinion(s, c, i, v.room)
+		}
 	}
 	k.device = o.device
 	switch {
@@ -88,10 +108,14 @@ func (r *ranking) rate(s *Scheduler, c *class, i int32) {
 // look brings what the class thinks of one node up to date and reports whether it
 // has the room.
 func (r *ranking) look(s *Scheduler, c *class, h *host) bool {
-	r.grow(s)
-	if r.all[h.index].view != s.views[h.index] {
-		r.rate(s, c, int32(h.index))
+	if s.views[h.index].room == closed || s.frees[h.index].short(&c.spec.Resources) {
+		return false // follow will see it
 	}
+	if len(r.all) == 0 {
+		return rota.Eligible(h.node, c.spec) == rota.MisfitNone && r.form(s, c, h).fits
+	}
+	r.grow(s)
+	r.rate(s, c, int32(h.index))
 	return r.all[h.index].at != outside
 }
 
@@ -113,7 +137,11 @@ func (r *ranking) form(s *Scheduler, c *class, h *host) opinion {
 	d := res.GPU
 	s.devices = s.devices[:0]
 	if d.Count > 0 {
-		for _, i := range r.matching(h, d) {
+		list := s.firsts(len(h.node.Capacity.GPUs))
+		if d.Model != "" || d.MemoryBytes != 0 {
+			list = r.matching(h, d)
+		}
+		for _, i := range list {
 			if h.held.FreeMilli(i) < d.MilliEach() {
 				continue
 			}
@@ -126,8 +154,37 @@ func (r *ranking) form(s *Scheduler, c *class, h *host) opinion {
 			return opinion{}
 		}
 	}
-	score, device := s.policy.Rate(h.node, &h.held, res, s.devices)
+	var score int64
+	var device int
+	if p := s.own; p != nil && len(h.node.Capacity.GPUs) > 0 {
+		if h.sight.policy != p {
+			p.look(&h.sight, h.node, &h.held)
+		}
+		score, device = p.rate(&h.sight, res, s.devices)
+	} else {
+		score, device = s.policy.Rate(h.node, &h.held, res, s.devices)
+	}
 	return opinion{fits: true, score: int32(min(max(score, -maxScore), maxScore)), device: int16(device)}
+}
+
+// firsts are the numbers from 0 to n-1.
+func (s *Scheduler) firsts(n int) []int {
+	for len(s.numbers) < n {
+		s.numbers = append(s.numbers, len(s.numbers))
+	}
+	return s.numbers[:n]
+}
+
+// makePlace takes the rankings of other classes, as they were made, until a new one
+// has its place: those that decide now make theirs anew.
+func (s *Scheduler) makePlace() {
+	for n := 0; s.candidates > maxCandidates && n < len(s.inOrder); n++ {
+		s.evict++
+		c := s.inOrder[s.evict%len(s.inOrder)]
+		if len(c.ranks.all) > 0 {
+			c.ranks.forget(s)
+		}
+	}
 }
 
 // matching lists the devices of the node that are of the kind asked for.

@@ -36,6 +36,7 @@ type Scheduler struct {
 	cfg      Config
 	perLevel int64 // nanoseconds
 	policy   Policy
+	own      *LeastWaste // policy, if it is that
 	outlook  outlook
 
 	hosts []*host // by host.index
@@ -44,8 +45,10 @@ type Scheduler struct {
 	// touches are the nodes that changed last, the newest at touched-1, as a ring.
 	touches [4096]int32 // their indexes
 	touched uint64
-	views   []view // by the index of the host
-	frees   []free // by the same
+	// touchedAt is the newest touch of each node.
+	touchedAt []uint64
+	views     []view // by the index of the host
+	frees     []free // by the same
 	// lastShape is the newest number of a view's shape.
 	lastShape uint32
 	// byName are the hosts in the order of their names, order their places in it by
@@ -53,8 +56,9 @@ type Scheduler struct {
 	byName []*host
 	order  []int32
 	rooms  rooms
-	// opinions counts the entries of all memos.
-	opinions int
+	// opinions counts the entries of all memos, candidates those of all rankings; evict
+	// is whose ranking goes next.
+	opinions, candidates, evict int
 
 	classes map[string]*class
 	inOrder []*class // all of classes, as they were made
@@ -70,6 +74,7 @@ type Scheduler struct {
 	lastClass *class
 	scratch   []byte
 	devices   []int
+	numbers   []int // see firsts
 }
 
 // New makes a scheduler that knows no node and no task.
@@ -84,9 +89,11 @@ func New(cfg Config) *Scheduler {
 	if policy == nil {
 		policy = NewLeastWaste(cfg.Weights, nil, nil)
 	}
+	own, _ := policy.(*LeastWaste)
 	return &Scheduler{
 		cfg:      cfg,
 		policy:   policy,
+		own:      own,
 		perLevel: cfg.SecondsPerLevel * 1_000_000_000,
 		byID:     map[rota.NodeID]*host{},
 		classes:  map[string]*class{},

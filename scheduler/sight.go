@@ -6,7 +6,7 @@ import "github.com/rota-sched/rota"
 // once, and then every class that looks at the room adds only what it would change.
 type sight struct {
 	policy  *LeastWaste // whose it is; nil: nobody has looked yet
-	parts   []part      // one but where a node has several kinds of devices
+	parts   []section   // one but where a node has several kinds of devices
 	cpu     int64       // milli
 	mem     int64       // bytes
 	gpu     []int64     // thousandths free of each device
@@ -19,8 +19,8 @@ type sight struct {
 	scratch []int64
 }
 
-// part are the devices of a node that are of one kind.
-type part struct {
+// section are the devices of a node that are of one kind.
+type section struct {
 	w       *waste
 	devices []int
 }
@@ -32,7 +32,7 @@ func (p *LeastWaste) look(st *sight, n *rota.Node, held *rota.Held) {
 	st.cpu, st.mem = n.Capacity.CPUMilli-held.CPUMilli, n.Capacity.MemoryBytes-held.MemoryBytes
 	st.gpu, st.total, st.whole, st.value = st.gpu[:0], 0, 0, 0
 	for i := range gpus {
-		st.gpu = append(st.gpu, held.FreeMilli(i))
+		st.gpu = append(st.gpu, min(max(held.FreeMilli(i), 0), rota.WholeGPU))
 	}
 	st.parts = p.partsOf(st.parts[:0], gpus)
 	if len(st.parts) > 1 {
@@ -68,13 +68,13 @@ func (p *LeastWaste) look(st *sight, n *rota.Node, held *rota.Held) {
 }
 
 // partsOf sorts the devices by their kinds.
-func (p *LeastWaste) partsOf(parts []part, gpus []rota.GPU) []part {
+func (p *LeastWaste) partsOf(parts []section, gpus []rota.GPU) []section {
 	one := true
 	for i := 1; i < len(gpus) && one; i++ {
 		one = kindOf(&gpus[i]) == kindOf(&gpus[0])
 	}
 	if one {
-		return append(parts, part{w: p.wasteOf(&gpus[0])})
+		return append(parts, section{w: p.wasteOf(&gpus[0])})
 	}
 	at := map[deviceKind]int{}
 	for i := range gpus {
@@ -83,7 +83,7 @@ func (p *LeastWaste) partsOf(parts []part, gpus []rota.GPU) []part {
 		if !known {
 			j = len(parts)
 			at[k] = j
-			parts = append(parts, part{w: p.wasteOf(&gpus[i])})
+			parts = append(parts, section{w: p.wasteOf(&gpus[i])})
 		}
 		parts[j].devices = append(parts[j].devices, i)
 	}

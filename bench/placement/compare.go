@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"path/filepath"
 	"strconv"
 )
 
@@ -13,9 +14,13 @@ type published map[string]curve
 
 func publishedKey(policy string, seed int64) string { return fmt.Sprint(policy, " ", seed) }
 
-// readPublished reads fgd_expected/alloc_curve_WORKLOAD.csv; empty if there is none.
+// readPublished reads fgd_expected/alloc_curve_WORKLOAD.csv, in the directory or beside
+// it; empty if there is none.
 func readPublished(dir, workload string) (published, error) {
 	rows, err := readTable(dir, "fgd_expected", "alloc_curve_"+workload+".csv")
+	if errors.Is(err, fs.ErrNotExist) {
+		rows, err = readTable(filepath.Dir(filepath.Clean(dir)), "fgd_expected", "alloc_curve_"+workload+".csv")
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -182,6 +182,15 @@ func (s *samples) add(v ...float64) {
 	s.values = append(s.values, v...)
 }
 
+// forget gives the values and begins anew.
+func (s *samples) forget() []float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := s.values
+	s.values = nil
+	return v
+}
+
 // together runs f n times at once and waits for all.
 func together(n int, f func(i int) error) error {
 	errs := make([]error, n)

@@ -35,6 +35,7 @@ type measure struct {
 	once func(ctx context.Context, s *settings) (map[string][]float64, error)
 	// within bounds one repeat.
 	within time.Duration
+	alone  bool // too long or too large for `rota bench all`
 }
 
 // settings say how to measure.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/rota-sched/rota"
@@ -41,7 +42,7 @@ func opsName(proposers int, what string) string {
 }
 
 func opsOnce(ctx context.Context, s *settings) (out map[string][]float64, err error) {
-	t, err := openTrio(ctx, s)
+	t, err := openTrio(ctx, s, func(*cluster.Config) {})
 	if err != nil {
 		return nil, err
 	}
@@ -89,47 +90,75 @@ func propose(ctx context.Context, c *cluster.Cluster, callers int, span time.Dur
 
 // trio is three servers in this process.
 type trio struct {
-	dir    string
-	nodes  []*cluster.Cluster
+	dir     string
+	configs []cluster.Config
+	doors   *direct
+	nodes   []*cluster.Cluster
+	runs    []*running // nil: stopped
+}
+
+type running struct {
 	cancel context.CancelFunc
-	ended  chan error // one of each that runs
+	ended  chan error
 }
 
 // openTrio starts them; after an error nothing is left.
-func openTrio(ctx context.Context, s *settings) (t *trio, err error) {
+func openTrio(ctx context.Context, s *settings, tune func(*cluster.Config)) (t *trio, err error) {
 	dir, err := os.MkdirTemp(s.parent, "rota-bench-")
 	if err != nil {
 		return nil, fmt.Errorf("make a directory for the servers: %w", err)
 	}
-	doors := direct{}
-	t = &trio{dir: dir, cancel: func() {}}
-	defer func() {
-		if err != nil {
-			for _, c := range t.nodes {
-				err = errors.Join(err, c.Close())
-			}
-			err = errors.Join(err, os.RemoveAll(dir))
-		}
-	}()
+	t = &trio{dir: dir, doors: &direct{}}
 	names := []string{"n1", "n2", "n3"}
 	for _, name := range names {
 		cfg := cluster.DefaultConfig()
 		cfg.DataDir, cfg.Name, cfg.LogStore = filepath.Join(dir, name), name, s.logStore
 		cfg.HTTPAdvertise, cfg.Join, cfg.BootstrapExpect = name, names, len(names)
 		cfg.RaftBind, cfg.GossipBind = "127.0.0.1:0", "127.0.0.1:0"
-		c, err := cluster.Open(cfg, doors)
-		if err != nil {
-			return t, fmt.Errorf("open server %s: %w", name, err)
-		}
-		doors[name] = c
-		t.nodes = append(t.nodes, c)
+		tune(&cfg)
+		t.configs = append(t.configs, cfg)
 	}
-	ctx, t.cancel = context.WithCancel(ctx)
-	t.ended = make(chan error, len(t.nodes))
-	for _, c := range t.nodes {
-		go func() { t.ended <- c.Run(ctx) }() // ends in close
+	t.nodes, t.runs = make([]*cluster.Cluster, len(names)), make([]*running, len(names))
+	for i := range names {
+		if err := t.open(ctx, i); err != nil {
+			return nil, errors.Join(err, t.close())
+		}
 	}
 	return t, nil
+}
+
+// open opens a server and runs it.
+func (t *trio) open(ctx context.Context, i int) error {
+	c, err := cluster.Open(t.configs[i], t.doors)
+	if err != nil {
+		return fmt.Errorf("open server %s: %w", t.configs[i].Name, err)
+	}
+	t.doors.put(t.configs[i].Name, c)
+	ctx, cancel := context.WithCancel(ctx)
+	r := &running{cancel: cancel, ended: make(chan error, 1)}
+	go func() { r.ended <- c.Run(ctx) }() // ends in stop
+	t.nodes[i], t.runs[i] = c, r
+	return nil
+}
+
+// stop ends a server, if it runs.
+func (t *trio) stop(i int) error {
+	r := t.runs[i]
+	if r == nil {
+		return nil
+	}
+	t.runs[i] = nil
+	r.cancel()
+	return <-r.ended
+}
+
+// dirs are the servers' directories.
+func (t *trio) dirs() []string {
+	var out []string
+	for i := range t.configs {
+		out = append(out, t.configs[i].DataDir)
+	}
+	return out
 }
 
 // leader waits for the server that leads.
@@ -142,10 +171,15 @@ func (t *trio) leader(ctx context.Context) (*cluster.Cluster, error) {
 				return c, nil
 			}
 		}
+		for _, r := range t.runs {
+			select {
+			case err := <-r.ended:
+				r.ended <- err // for stop
+				return nil, fmt.Errorf("a server ended early: %w", err)
+			default:
+			}
+		}
 		select {
-		case err := <-t.ended:
-			t.ended <- err // for close
-			return nil, fmt.Errorf("a server ended early: %w", err)
 		case <-ctx.Done():
 			return nil, fmt.Errorf("wait for a leader: %w", ctx.Err())
 		case <-look.C:
@@ -155,28 +189,34 @@ func (t *trio) leader(ctx context.Context) (*cluster.Cluster, error) {
 
 // close ends the servers and removes what they kept.
 func (t *trio) close() error {
-	t.cancel()
+	for _, r := range t.runs {
+		if r != nil {
+			r.cancel()
+		}
+	}
 	var errs []error
-	for range t.nodes {
-		errs = append(errs, <-t.ended)
+	for i := range t.runs {
+		errs = append(errs, t.stop(i))
 	}
 	return errors.Join(append(errs, os.RemoveAll(t.dir))...)
 }
 
 // direct carries calls between servers of one process, by their names.
-type direct map[string]*cluster.Cluster
+type direct struct{ servers sync.Map } // *cluster.Cluster by name
 
-var _ cluster.Peers = direct{}
+var _ cluster.Peers = &direct{}
 
-func (d direct) to(addr string) (*cluster.Cluster, error) {
-	if c := d[addr]; c != nil {
-		return c, nil
+func (d *direct) put(name string, c *cluster.Cluster) { d.servers.Store(name, c) }
+
+func (d *direct) to(addr string) (*cluster.Cluster, error) {
+	if c, ok := d.servers.Load(addr); ok {
+		return c.(*cluster.Cluster), nil //nolint:forcetypeassert // put stores nothing else
 	}
 	return nil, fmt.Errorf("no server %q", addr)
 }
 
 // Probe implements cluster.Peers.
-func (d direct) Probe(ctx context.Context, addr string) (cluster.ProbeReply, error) {
+func (d *direct) Probe(ctx context.Context, addr string) (cluster.ProbeReply, error) {
 	c, err := d.to(addr)
 	if err != nil {
 		return cluster.ProbeReply{}, err
@@ -185,7 +225,7 @@ func (d direct) Probe(ctx context.Context, addr string) (cluster.ProbeReply, err
 }
 
 // Join implements cluster.Peers.
-func (d direct) Join(ctx context.Context, addr string, req cluster.JoinRequest) (cluster.JoinReply, error) {
+func (d *direct) Join(ctx context.Context, addr string, req cluster.JoinRequest) (cluster.JoinReply, error) {
 	c, err := d.to(addr)
 	if err != nil {
 		return cluster.JoinReply{}, err
@@ -194,7 +234,7 @@ func (d direct) Join(ctx context.Context, addr string, req cluster.JoinRequest) 
 }
 
 // Accept implements cluster.Peers.
-func (d direct) Accept(ctx context.Context, addr string, req cluster.AcceptRequest) (cluster.AcceptReply, error) {
+func (d *direct) Accept(ctx context.Context, addr string, req cluster.AcceptRequest) (cluster.AcceptReply, error) {
 	c, err := d.to(addr)
 	if err != nil {
 		return cluster.AcceptReply{}, err
@@ -203,7 +243,7 @@ func (d direct) Accept(ctx context.Context, addr string, req cluster.AcceptReque
 }
 
 // Forward implements cluster.Peers.
-func (d direct) Forward(ctx context.Context, addr string, body []byte) ([]byte, error) {
+func (d *direct) Forward(ctx context.Context, addr string, body []byte) ([]byte, error) {
 	c, err := d.to(addr)
 	if err != nil {
 		return nil, err

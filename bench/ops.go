@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -88,6 +89,9 @@ func propose(ctx context.Context, c *cluster.Cluster, callers int, span time.Dur
 	return all.values, time.Since(began), err
 }
 
+// nodeGC is the collector's setting of a node's process (cmd/rota).
+const nodeGC = 200
+
 // trio is three servers in this process.
 type trio struct {
 	dir     string
@@ -108,6 +112,7 @@ func openTrio(ctx context.Context, s *settings, tune func(*cluster.Config)) (t *
 	if err != nil {
 		return nil, fmt.Errorf("make a directory for the servers: %w", err)
 	}
+	debug.SetGCPercent(nodeGC)
 	t = &trio{dir: dir, doors: &direct{}}
 	names := []string{"n1", "n2", "n3"}
 	for _, name := range names {
@@ -134,6 +139,11 @@ func (t *trio) open(ctx context.Context, i int) error {
 		return fmt.Errorf("open server %s: %w", t.configs[i].Name, err)
 	}
 	t.doors.put(t.configs[i].Name, c)
+	at, err := c.HandleProbe(ctx)
+	if err != nil {
+		return errors.Join(fmt.Errorf("ask server %s where it listens: %w", t.configs[i].Name, err), c.Close())
+	}
+	t.configs[i].RaftBind, t.configs[i].GossipBind = at.Raft, at.Gossip // again there, when it is opened again
 	ctx, cancel := context.WithCancel(ctx)
 	r := &running{cancel: cancel, ended: make(chan error, 1)}
 	go func() { r.ended <- c.Run(ctx) }() // ends in stop

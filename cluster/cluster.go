@@ -54,6 +54,7 @@ type Cluster struct {
 	failOnce sync.Once
 	notReady atomic.Pointer[string]
 	tasks    sync.WaitGroup // what Run started, but for Raft's own
+	handed   time.Time      // when this node last gave the lead away for its disk; its reigns', one after the other
 
 	mu        sync.Mutex // guards what follows
 	running   bool
@@ -71,6 +72,7 @@ type leaderHint struct {
 	http string
 	at   time.Time
 	term uint64 // the newest that gossip told of then
+	heir bool   // this node gave the lead to it
 }
 
 // Open locks the data directory, opens ports and log, and checks every entry.

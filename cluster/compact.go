@@ -3,9 +3,12 @@ package cluster
 import (
 	"context"
 	"errors"
+	"hash/crc32"
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/rota-sched/rota"
 )
 
 // compactLook is how often a server asks whether a snapshot is due. At the rate of the
@@ -21,13 +24,20 @@ type backlog struct {
 	snapshot       uint64 // bytes of that snapshot
 }
 
+// ownShare is this server's part of what another may let pass, in percent: 100 to 149, by its
+// ID. Servers with the same log would otherwise all be busy with their snapshots at once.
+func ownShare(id rota.NodeID) uint64 {
+	return 100 + uint64(crc32.ChecksumIEEE([]byte(id))%50)
+}
+
 // due says whether the state has to be written down again. The log may grow by as many
 // bytes as the last snapshot had, and by SnapshotBytes in any case: a state of 1 GB is
-// not written for every 64 MiB of log, and what is on disk stays under four times the state
+// not written for every 64 MiB of log, and what is on disk stays under five times the state
 // and two allowances (two snapshots are kept). A log of small entries is due by their number, because every one of
 // them is applied again at a restart: SnapshotEntries, up to eight times as many
 // where the snapshot is large.
-func (b backlog) due(cfg *Config) bool {
+func (b backlog) due(cfg *Config, share uint64) bool {
+	b.bytes, b.entries = b.bytes*100/share, b.entries*100/share
 	switch {
 	case b.bytes >= max(cfg.SnapshotBytes, b.snapshot):
 		return true
@@ -58,10 +68,10 @@ func (l *ledger) trailing(cfg *Config) uint64 {
 // compact has the state written down when it is due, until ctx ends. Raft itself only
 // counts entries, and its own looks are switched off.
 func (c *Cluster) compact(ctx context.Context, r *raft.Raft) {
-	wait := compactLook
+	wait, share := compactLook, ownShare(c.id)
 	for sleep(ctx, wait) {
 		wait = compactLook
-		if !c.ledger.backlog().due(&c.cfg) {
+		if !c.ledger.backlog().due(&c.cfg, share) {
 			continue
 		}
 		rc := r.ReloadableConfig()

@@ -30,7 +30,7 @@ func TestLogIsBoundedByBytes(t *testing.T) {
 		{"up to an eighth of it", backlog{entries: 1000, bytes: 2 << 20, snapshot: 16 << 20}, true},
 		{"but not any number", backlog{entries: 8000, bytes: 1000, snapshot: 16 << 20}, true},
 	} {
-		if got := c.of.due(cfg); got != c.due {
+		if got := c.of.due(cfg, 100); got != c.due {
 			t.Errorf("%s: due %v, want %v", c.name, got, c.due)
 		}
 	}
@@ -83,7 +83,7 @@ func TestBeginningOfTheLogGoesInPieces(t *testing.T) {
 		t.Errorf("the log begins at %d, %v; want %d", first, err, cut+1)
 	}
 	var e raft.Log
-	if err := l.GetLog(cut, &e); err != raft.ErrLogNotFound {
+	if err := l.GetLog(cut, &e); err != raft.ErrLogNotFound { //nolint:errorlint // Raft compares with ==
 		t.Errorf("a dropped entry: %v", err)
 	}
 	if err := l.GetLog(cut+1, &e); err != nil || e.Index != cut+1 {

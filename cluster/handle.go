@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/rota-sched/rota"
 )
@@ -28,6 +29,7 @@ func (c *Cluster) HandleProbe(context.Context) (ProbeReply, error) {
 		r.Applied = c.replica.applied.Load()
 		r.Checks = c.replica.checked()
 		r.Member = c.member.Load()
+		r.Pace = c.ledger.paces.lately(time.Now())
 		index, config := c.ledger.configuration()
 		r.ConfigIndex = index
 		for _, s := range config.Servers {

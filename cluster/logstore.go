@@ -39,6 +39,7 @@ type ledger struct {
 	crc    *crc32.Table
 	broken atomic.Pointer[error] // the first error that it must not survive
 	closed atomic.Bool
+	paces  paces
 
 	mu      sync.Mutex // guards what follows
 	last    raft.Log   // newest entry, without data
@@ -194,7 +195,9 @@ func (l *ledger) StoreLogs(entries []*raft.Log) error {
 	}
 	own := l.leads()
 	done := l.watch.begin("store entries of the log")
+	l.paces.begin(time.Now())
 	err := l.inner.StoreLogs(wrapped)
+	l.paces.end(time.Now())
 	done()
 	if err := l.judge("store entries of the log", err); err != nil {
 		return err

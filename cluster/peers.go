@@ -49,6 +49,8 @@ type ProbeReply struct {
 	Member      bool          `json:"member,omitempty"`
 	// Checks are digests of its state at some indexes, oldest first.
 	Checks []Check `json:"checks,omitempty"`
+	// Pace is that of its disk.
+	Pace Pace `json:"pace,omitzero"`
 }
 
 // Check is the digest of a state at an index.

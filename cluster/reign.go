@@ -138,6 +138,7 @@ func (c *Cluster) reignOnce(ctx context.Context) error {
 	duties.Go(func() { c.commitLoop(re) })
 	duties.Go(func() { c.tendMembers(re) })
 	duties.Go(func() { c.herald(re) })
+	duties.Go(func() { c.heedPace(re) })
 	<-rctx.Done()
 	c.mu.Lock()
 	c.reign = nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -268,7 +269,7 @@ type written struct{ snap *fsm.Snapshot }
 
 // Persist implements raft.FSMSnapshot.
 func (w written) Persist(sink raft.SnapshotSink) error {
-	b := bufio.NewWriterSize(sink, 1<<18)
+	b := bufio.NewWriterSize(polite{sink}, 1<<16)
 	err := w.snap.Encode(b)
 	if err == nil {
 		err = b.Flush()
@@ -277,6 +278,16 @@ func (w written) Persist(sink raft.SnapshotSink) error {
 		return errors.Join(fmt.Errorf("write a snapshot: %w", err), sink.Cancel())
 	}
 	return sink.Close()
+}
+
+// polite lets others run after each piece: writing a large state takes seconds, and
+// what waits for its turn beside it is operations.
+type polite struct{ to io.Writer }
+
+func (p polite) Write(b []byte) (int, error) {
+	n, err := p.to.Write(b)
+	runtime.Gosched()
+	return n, err
 }
 
 // Release implements raft.FSMSnapshot.

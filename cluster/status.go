@@ -131,7 +131,7 @@ func (c *Cluster) Leader() (id rota.NodeID, http string, ok bool) {
 			m, known := g.member(rota.NodeID(lid))
 			return rota.NodeID(lid), m.HTTP, known && m.HTTP != ""
 		}
-		if c.holdsReplica() {
+		if c.holdsReplica() && !hint.heir {
 			return "", "", false
 		}
 	}
@@ -181,7 +181,7 @@ func (c *Cluster) hear(id rota.NodeID, http string) {
 	term, _ := newestTerm(c.Members())
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.hint = leaderHint{id, http, time.Now(), term}
+	c.hint = leaderHint{id: id, http: http, at: time.Now(), term: term}
 }
 
 // forget drops what was heard of a leader that does not answer.

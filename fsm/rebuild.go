@@ -71,7 +71,7 @@ func (s *State) rebuildRequests() error {
 	s.requests.Scan(func(it requestItem) bool {
 		it.rec.sum = hash(kindRequest, appendRequest(nil, it.rec))
 		s.sum = s.sum.add(it.rec.sum)
-		_, twice := s.ages.Set(ageItem{it.rec.serial, it.rec})
+		_, twice := s.ages.Load(ageItem{it.rec.serial, it.rec})
 		if twice || it.rec.serial > s.meta.serial {
 			err = wrong("the idempotency key %q has serial %d of %d, or shares it", it.rec.key.id, it.rec.serial, s.meta.serial)
 		}
@@ -166,7 +166,7 @@ func (s *State) rebuildRun(r *run) error {
 	r.fixed = s.runFixed(r)
 	r.sum = r.fixed.join(hash(kindRun, appendRunMoving(nil, r)))
 	s.sum = s.sum.add(r.sum)
-	s.runIDs.Set(runIDItem{id: r.ID, number: r.number})
+	s.runIDs.Load(runIDItem{id: r.ID, number: r.number})
 	s.output += r.output
 	for i, n := range r.Counts {
 		s.counts[i] += n
@@ -256,10 +256,10 @@ func (s *State) rebuildTask(it taskItem) error {
 		s.timers.Set(timer{at: t.DueAt, kind: timerTask, pos: it.taskPos})
 	}
 	if t.Status == rota.StatusQueued {
-		s.queued.Set(it)
+		s.queued.Load(it)
 	}
 	if t.isUnresolved() {
-		s.unresolved.Set(it)
+		s.unresolved.Load(it)
 		r.unresolved++
 	}
 	if t.specAt == ownSpec {

@@ -167,21 +167,21 @@ func (d *snapshotReader) record(kind byte, r *reader) error {
 	case kindNode:
 		n := &node{Node: rota.Node{NodeInfo: r.nodeInfo()}}
 		r.nodeMoving(n)
-		s.nodes.Set(nodeItem{id: n.ID, rec: n})
+		s.nodes.Load(nodeItem{id: n.ID, rec: n})
 	case kindLease:
 		l := &lease{session: r.session(), index: r.uint()}
-		s.leases.Set(leaseItem{node: l.session.Node, rec: l})
+		s.leases.Load(leaseItem{node: l.session.Node, rec: l})
 	case kindVersion:
 		v := &version{JobVersion: r.version()}
 		s.putVersion(v)
 	case kindJob:
 		j := r.job()
-		s.jobs.Set(jobItem{jobKey: jobKey{namespace: j.namespace, name: j.name}, rec: j})
+		s.jobs.Load(jobItem{jobKey: jobKey{namespace: j.namespace, name: j.name}, rec: j})
 	case kindRequest:
-		s.requests.Set(r.request())
+		s.requests.Load(r.request())
 	case kindHold:
 		h := &hold{Hold: r.hold()}
-		s.holds.Set(holdItem{holdKey: h.key(), rec: h})
+		s.holds.Load(holdItem{holdKey: h.key(), rec: h})
 	case kindPending:
 		return d.pending(r)
 	case kindRun:
@@ -264,7 +264,7 @@ func (d *snapshotReader) run(r *reader) error {
 			return err
 		}
 	}
-	d.s.runs.Set(runItem{number: v.number, rec: v})
+	d.s.runs.Load(runItem{number: v.number, rec: v})
 	return nil
 }
 
@@ -288,6 +288,6 @@ func (d *snapshotReader) task(v *run, order int, r *reader) error {
 	if p := t.Placement; p != nil {
 		p.Task, p.Fence = t.ID, t.Fence(d.s.meta.incarnation)
 	}
-	d.s.tasks.Set(taskItem{taskPos: t.pos(), rec: t})
+	d.s.tasks.Load(taskItem{taskPos: t.pos(), rec: t})
 	return nil
 }

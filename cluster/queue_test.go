@@ -84,6 +84,33 @@ func TestOnlyWhatDoesNotFitIsRefused(t *testing.T) {
 	}
 }
 
+// TestWhatIsThereGoesOnWhenNothingNewMayComeIn: a leader without memory for new runs still
+// places, takes reports and renews, and whoever brought a run hears why.
+func TestWhatIsThereGoesOnWhenNothingNewMayComeIn(t *testing.T) {
+	q := newQueue(100)
+	full := &rota.Refusal{Kind: rota.KindOverloaded, Detail: "full"}
+	q.admit = func() error { return full }
+	runs, work := ofKind(rota.SubmitRun{}, 2, 1), ofKind(rota.Report{}, 3, 1)
+	if err := q.add(append(runs, work...)...); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range runs {
+		if a := <-p.done; !errors.Is(a.err, full) {
+			t.Errorf("a new run: %v", a.err)
+		}
+	}
+	if n, admitted := countOf(q.take(t.Context())); n != 3 || admitted != 0 {
+		t.Errorf("%d of work and %d of admission went", n, admitted)
+	}
+	if err := q.add(ofKind(rota.StoreJob{}, 1, 1)...); !errors.Is(err, full) {
+		t.Errorf("a job to store: %v", err)
+	}
+	q.admit = nil
+	if err := q.add(ofKind(rota.SubmitRun{}, 1, 1)...); err != nil {
+		t.Errorf("with room again: %v", err)
+	}
+}
+
 // TestWithdrawnProposalsTakeNoRoom, however many there were.
 func TestWithdrawnProposalsTakeNoRoom(t *testing.T) {
 	q := newQueue(100)

@@ -16,6 +16,7 @@ type machine struct {
 	drift  int64
 	bootAt moment
 	boots  int
+	reads  uint16 // newest format that its program knows
 
 	node   *program // the node's process: server and agent
 	keeper *keeperSide

@@ -60,7 +60,7 @@ func newReplica(m *machine) *replica {
 	r.d.drop()
 	r.d.hung = 0
 	r.d.synced = r.d.end()
-	r.state = fsm.New()
+	r.state = fsm.NewWith(m.limits())
 	if r.d.snap != nil {
 		r.restore(r.d.snap)
 	}

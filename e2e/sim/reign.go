@@ -73,6 +73,7 @@ func (g *reign) begin() {
 	core, actions := leader.NewCore(g.r.w.leaderConfig, start, g.now())
 	g.core = core
 	g.carryOut(actions)
+	g.hearFormats()
 	g.gossip()
 }
 
@@ -269,6 +270,7 @@ func (g *reign) gossip() {
 	if g.over {
 		return
 	}
+	g.hearFormats()
 	for _, m := range g.r.w.machines {
 		h := g.hints[m]
 		heard := m.up() && g.r.w.net.open(m, g.r.m) && g.r.w.net.open(g.r.m, m)

@@ -71,7 +71,7 @@ func TestSeeds(t *testing.T) {
 	close(next)
 	wg.Wait()
 	t.Logf("%d histories: %+v", seeds, sum)
-	if seeds >= 200 && !t.Failed() && (sum.Installs == 0 || sum.Unsynced == 0 || sum.Voters == 0 || sum.Calls == 0) {
+	if seeds >= 200 && !t.Failed() && (sum.Installs == 0 || sum.Unsynced == 0 || sum.Voters == 0 || sum.Calls == 0 || sum.Raised == 0) {
 		t.Errorf("some kind of fault never happened: %+v", sum)
 	}
 }
@@ -87,8 +87,8 @@ func replays(seed uint64, r *sim.Result) {
 
 // totals is what happened in all histories.
 type totals struct {
-	Entries                                                     uint64
-	Processes, Faults, Calls, Installs, Unsynced, Voters, Steps int
+	Entries                                                             uint64
+	Processes, Faults, Calls, Installs, Unsynced, Voters, Steps, Raised int
 }
 
 func (s *totals) add(r *sim.Result) {
@@ -100,6 +100,7 @@ func (s *totals) add(r *sim.Result) {
 	s.Unsynced += r.Unsynced
 	s.Voters += r.Voters
 	s.Steps += r.Steps
+	s.Raised += r.Raised
 }
 
 func report(t *testing.T, seed uint64, r sim.Result, always bool) {

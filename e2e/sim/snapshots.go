@@ -48,7 +48,7 @@ func (r *replica) sometimesSave() {
 
 // restore begins with a snapshot.
 func (r *replica) restore(s *snapshot) {
-	state, err := fsm.Restore(bytes.NewReader(s.data))
+	state, err := fsm.RestoreWith(bytes.NewReader(s.data), r.m.limits())
 	if err != nil {
 		r.w.broken(same, "%s cannot restore its state: %v", r.m.name, err)
 		return

@@ -64,6 +64,7 @@ type Result struct {
 	Installs int      // snapshots that a follower took from its leader
 	Unsynced int      // entries of the log that a disk lost
 	Voters   int      // changes of the voters that were committed
+	Raised   int      // formats above the first that took effect
 	Calls    int      // of clients
 	Story    []string // the newest lines
 	Breaks   string   // which promise was broken; empty: all were kept
@@ -89,7 +90,7 @@ func Run(cfg Config) Result {
 	c := w.check
 	return Result{
 		Digest: w.digest, Ended: time.Duration(w.now), Steps: w.steps, Entries: c.newest, Attempts: c.starts,
-		Tasks: c.tasks(), Faults: c.faults, Installs: c.installs, Unsynced: c.unsynced, Voters: c.voters, Calls: c.calls,
+		Tasks: c.tasks(), Faults: c.faults, Installs: c.installs, Unsynced: c.unsynced, Voters: c.voters, Raised: c.raised(), Calls: c.calls,
 		Story: w.story, Breaks: string(w.breaks), Err: w.failed,
 	}
 }
@@ -181,7 +182,7 @@ func (m *machine) info() rota.NodeInfo {
 		roles = append(roles, rota.RoleServer)
 	}
 	info := rota.NodeInfo{
-		ID: m.id, Name: m.name, Roles: roles, MaxFormat: 1, Drivers: []rota.Driver{rota.DriverExec, rota.DriverNoop},
+		ID: m.id, Name: m.name, Roles: roles, MaxFormat: m.reads, Drivers: []rota.Driver{rota.DriverExec, rota.DriverNoop},
 		Capacity: rota.Capacity{CPUMilli: 4000, MemoryBytes: 8 << 30, DiskBytes: 1 << 40, Slots: 8},
 	}
 	if m.id > "node-2" {
@@ -205,6 +206,7 @@ func (m *machine) startNode() {
 	if m.lost || m.left || m.boots == 0 || m.node != nil && !m.node.dead {
 		return
 	}
+	m.upgrade()
 	m.node = &program{m: m}
 	if m.server {
 		m.node.replica = newReplica(m)

@@ -89,7 +89,7 @@ func propose(ctx context.Context, c *cluster.Cluster, callers int, span time.Dur
 	return all.values, time.Since(began), err
 }
 
-// nodeGC is the collector's setting of a node's process (cmd/rota).
+// nodeGC is the collector's setting of a small node (node/memory.go).
 const nodeGC = 200
 
 // trio is three servers in this process.

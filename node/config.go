@@ -30,6 +30,7 @@ type Config struct {
 	Labels          []rota.Pair
 	Pool            string
 	Slots           int64      // 0: 512 a core
+	SteerGC         bool       // set the garbage collector's pace by what is alive
 	GPUs            []rota.GPU // announced instead of what the machine has; nil: none
 	DetectGPUs      bool
 	NeedGPUs        bool   // finding none is an error

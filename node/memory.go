@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"runtime/debug"
@@ -60,4 +61,45 @@ func (m *memory) admit() error {
 	return &rota.Refusal{Kind: rota.KindOverloaded, Detail: fmt.Sprintf(
 		"the leader's memory is nearly full (%d MiB needed, %d MiB allowed): nothing new is taken in until runs have ended and been forgotten; cancel what is not needed, or start the servers with a larger --memory",
 		seen>>20, m.bound>>20)}
+}
+
+// The collector's pace (GOGC, in percent of what is alive). A small node lives of short-lived
+// garbage, one log entry's, and collects seldom: 300 instead of 100 took a sixth of
+// the CPU time off a task (docs/PERFORMANCE.md). A large one mostly holds what stays, and three
+// times that would be for nothing.
+const (
+	paceMost  = 200
+	paceLeast = 50
+	paceRoom  = 256 << 20 // bytes of garbage let come together, where that is within the bounds
+	paceLook  = 5 * time.Second
+)
+
+// pace is GOGC for so many bytes alive: paceRoom of garbage, but 100 % at least up to 1 GiB.
+func pace(live int64) int {
+	if live <= 0 {
+		return paceMost
+	}
+	least := int64(100)
+	if live > 1<<30 {
+		least = max(paceLeast, 100<<30/live)
+	}
+	return int(min(paceMost, max(least, 100*paceRoom/live)))
+}
+
+// steer sets the collector's pace until ctx ends.
+func steer(ctx context.Context) error {
+	look := time.NewTicker(paceLook)
+	defer look.Stop()
+	last := 0
+	for {
+		if p := pace(liveHeap()); p != last {
+			debug.SetGCPercent(p)
+			last = p
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-look.C:
+		}
+	}
 }

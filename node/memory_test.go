@@ -38,3 +38,15 @@ func TestNothingNewNearTheBound(t *testing.T) {
 		}
 	})
 }
+
+// TestLargeNodesKeepLessGarbage: the collector's pace falls as what is alive grows.
+func TestLargeNodesKeepLessGarbage(t *testing.T) {
+	for _, c := range []struct {
+		live int64
+		pace int
+	}{{0, 200}, {20 << 20, 200}, {128 << 20, 200}, {192 << 20, 133}, {256 << 20, 100}, {1 << 30, 100}, {1536 << 20, 66}, {2 << 30, 50}, {64 << 30, 50}} {
+		if got := pace(c.live); got != c.pace {
+			t.Errorf("%d MiB alive: %d, want %d", c.live>>20, got, c.pace)
+		}
+	}
+}

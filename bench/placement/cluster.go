@@ -63,6 +63,8 @@ func (s snapshot) Nodes() iter.Seq[*rota.Node]  { return slices.Values(s.nodes) 
 func (s snapshot) Known() []rota.Shape          { return nil }
 func (s snapshot) Queued() iter.Seq[*rota.Task] { return func(func(*rota.Task) bool) {} }
 
+func (s snapshot) AllHolds() iter.Seq[*rota.Hold] { return func(func(*rota.Hold) bool) {} }
+
 func newCluster(nodes []*rota.Node, s setup) *cluster {
 	c := &cluster{sched: scheduler.New(scheduler.Config{Policy: s.policy, Weights: s.weights}), nodes: map[rota.NodeID]*rota.Node{}}
 	if s.learns {

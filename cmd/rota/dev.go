@@ -28,7 +28,7 @@ func dev(ctx context.Context, f cmd.DevFlags, to cmd.Streams) error {
 		defer os.RemoveAll(dir) //nolint:errcheck // what stays of it is in the temporary directory
 		data = dir
 	}
-	tuneMemory(0)
+	boundMemory(0)
 	nodes, err := openDev(ctx, f, data, to)
 	if err != nil {
 		return err
@@ -61,7 +61,7 @@ func devConfig(f cmd.DevFlags, data string, i int, to cmd.Streams) node.Config {
 	cfg.Name = fmt.Sprintf("n%d", i+1)
 	cfg.Data, cfg.Memory = filepath.Join(data, cfg.Name), f.Data == ""
 	cfg.HTTP, cfg.Raft, cfg.Gossip = at(i, 0), at(i, 1), at(i, 2)
-	cfg.DetectGPUs, cfg.Version = true, version
+	cfg.DetectGPUs, cfg.Version, cfg.SteerGC = true, version, steersGC()
 	cfg.Logger = logger(f.LogLevel, to.Stderr).Named(cfg.Name)
 	if cfg.BootstrapExpect = min(f.Nodes, 3); i >= 3 {
 		cfg.BootstrapExpect = 0

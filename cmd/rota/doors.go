@@ -29,13 +29,14 @@ func doors() cmd.Doors {
 
 // start runs one node until ctx ends.
 func start(ctx context.Context, f cmd.StartFlags, to cmd.Streams) error {
-	tuneMemory(f.MemoryBytes)
+	boundMemory(f.MemoryBytes)
 	cfg := node.DefaultConfig()
 	cfg.Data, cfg.Name, cfg.Roles = f.Data, f.Name, f.Roles
 	cfg.HTTP, cfg.Raft, cfg.Gossip, cfg.Advertise = f.HTTP, f.Raft, f.Gossip, f.Advertise
 	cfg.Join, cfg.BootstrapExpect, cfg.LogStore = f.Join, f.BootstrapExpect, f.LogStore
 	cfg.Capabilities, cfg.Labels, cfg.Pool, cfg.Slots = f.Capabilities, f.Labels, f.Pool, f.Slots
 	cfg.GPUs, cfg.DetectGPUs, cfg.NeedGPUs = f.GPU.Fake, f.GPU.Detect, f.GPU.Required
+	cfg.SteerGC = steersGC()
 	if f.Fast {
 		cfg.Times = rota.FastLeaseTimes()
 	}

@@ -7,21 +7,13 @@ import (
 	"github.com/rota-sched/rota/hostinfo"
 )
 
-// Settings of the garbage collector for a node. Most of a loaded node's garbage
-// lives for one log entry. 300 took CPU time off a task (docs/PERFORMANCE.md) and
-// tripled what the heap keeps beside; 200, in between, was not measured by itself. Near the limit it collects as often as it
-// must, so that a heap of many live tasks does not take the machine.
-const (
-	gcPercent   = 200
-	memoryShare = 2 // the limit is the machine's memory divided by it
-)
+// memoryShare: the bound of a node's memory is the machine's divided by it, unless one is given.
+const memoryShare = 2
 
-// tuneMemory sets the collector for a process that is a node, with its bound in bytes;
-// 0: a part of the machine's memory. GOGC wins, and GOMEMLIMIT where no bound is given.
-func tuneMemory(bound int64) {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
+// boundMemory sets the bound of a process that is a node, in bytes; 0: a part of the
+// machine's memory, or GOMEMLIMIT where it is set. Near the bound the collector runs
+// as often as it must.
+func boundMemory(bound int64) {
 	if bound > 0 {
 		debug.SetMemoryLimit(bound)
 		return
@@ -33,3 +25,6 @@ func tuneMemory(bound int64) {
 		debug.SetMemoryLimit(facts.MemoryBytes / memoryShare)
 	}
 }
+
+// steersGC reports whether nodes may set the collector's pace: GOGC wins.
+func steersGC() bool { return os.Getenv("GOGC") == "" }

@@ -15,6 +15,9 @@ import (
 // again, here or elsewhere, whatever it is.
 var errNotProposed = errors.New("not proposed: this node does not lead")
 
+// entryHead is more than an entry's head takes.
+const entryHead = 64
+
 // commitLoop makes log entries of what waits: while InFlight entries are on their
 // way the next batch grows. There is no timer: waiting for a slot makes the batch.
 // (Source: DESIGN.md, section 4.)
@@ -31,12 +34,14 @@ func (c *Cluster) commitLoop(re *reign) {
 		if batch == nil {
 			return
 		}
-		e := rota.Entry{Format: uint16(c.replica.format.Load()), Term: re.term, At: re.clock.now(), Seed: c.cfg.Seams.Seed(), Commands: make([]rota.Command, len(batch))}
+		e := rota.Entry{Format: uint16(c.replica.format.Load()), Term: re.term, At: re.clock.now(), Seed: c.cfg.Seams.Seed()}
+		raws, size := make([][]byte, len(batch)), entryHead
 		for i, p := range batch {
-			e.Commands[i] = p.cmd
+			raws[i] = p.raw
+			size += len(p.raw)
 		}
 		proposed := time.Now()
-		future := r.Apply(fsm.AppendEntry(nil, &e), 0)
+		future := r.Apply(fsm.AppendEntryOf(make([]byte, 0, size), &e, raws), 0)
 		c.tasks.Go(func() {
 			err := future.Error()
 			<-slots

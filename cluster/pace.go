@@ -151,7 +151,7 @@ func (c *Cluster) handTo(re *reign, to raft.Server) bool {
 			c.hint.heir = true
 			c.mu.Unlock()
 		}
-		re.end(errSlow)
+		re.end(errHanded)
 	}
 	return re.ctx.Err() != nil
 }

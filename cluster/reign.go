@@ -16,6 +16,7 @@ var (
 	errDeposed = errors.New("this node does not lead any more")
 	errAgreed  = errors.New("the replicas agree again")
 	errSlow    = errors.New("the disk does not answer")
+	errHanded  = errors.New("its disk is slow, and the lead was handed over")
 )
 
 // stuckAfter is far longer than Raft takes to hand over the lead. Interrupted at the

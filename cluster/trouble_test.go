@@ -25,6 +25,7 @@ type slowDisk struct {
 	mu   sync.Mutex // guards what follows
 	gate chan struct{}
 	full bool
+	each time.Duration // of a call that writes
 }
 
 func (s *slowDisk) fill(full bool) {
@@ -44,6 +45,7 @@ func (s *slowDisk) room() error {
 }
 
 func (s *slowDisk) Set(k, v []byte) error {
+	s.drag()
 	if err := s.room(); err != nil {
 		return err
 	}
@@ -70,6 +72,7 @@ func (s *slowDisk) StoreLogs(l []*raft.Log) error {
 	if gate != nil {
 		<-gate
 	}
+	s.drag()
 	if err := s.room(); err != nil {
 		return err
 	}

@@ -10,8 +10,8 @@ type work struct {
 	epoch   uint64 // stamp of runs and nodes edited by this entry
 	step    uint64 // stamp of tasks edited since the last settle: by this command
 	changes []rota.Change
-	likely  int    // changes of the last entry: a guess for the next
-	buf     []byte // for encoding what is hashed
+	likely  int     // changes of the last entry: a guess for the next
+	buf     []byte  // for encoding what is hashed
 	probe   request // for looking one up
 
 	tasks   []editedTask // by this command

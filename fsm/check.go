@@ -151,6 +151,21 @@ func (s *State) checkSpec(spec *rota.TaskSpec) (rota.Kind, string) {
 	if detail := checkDemand(&spec.Resources); detail != "" {
 		return rota.KindInvalid, detail
 	}
+	return s.checkPlacement(spec)
+}
+
+// checkPlacement checks what of a spec needs rota.FormatPlacement.
+func (s *State) checkPlacement(spec *rota.TaskSpec) (rota.Kind, string) {
+	if !spec.Modern() {
+		return rota.KindNone, ""
+	}
+	if s.meta.format < rota.FormatPlacement {
+		old := tooOld(rota.FormatPlacement)
+		return old.Kind, "affinity, spread, distinct_hosts or a newer constraint: " + old.Detail
+	}
+	if err := spec.CheckPlacement(); err != nil {
+		return rota.KindInvalid, err.Error()
+	}
 	return rota.KindNone, ""
 }
 

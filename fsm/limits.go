@@ -35,7 +35,7 @@ type Limits struct {
 // ("Defaults") and DESIGN.md section 7.
 func DefaultLimits() Limits {
 	return Limits{
-		MaxFormat:       rota.FormatArrivals,
+		MaxFormat:       rota.FormatPlacement,
 		SubmitFor:       time.Minute,
 		KeepRequests:    24 * time.Hour,
 		KeepRuns:        7 * 24 * time.Hour,

@@ -28,7 +28,9 @@ func (s *State) placeOne(p *rota.NewPlacement) rota.Kind {
 		return rota.KindNoFit
 	case n == nil || n.Session != p.Session:
 		return rota.KindStale
-	case rota.Fits(&n.Node, n.Held, t.Spec, p.GPUs) != rota.MisfitNone:
+	case s.demandOf(t.Spec).Fits(&n.Node, n.Held, p.GPUs) != rota.MisfitNone:
+		return rota.KindNoFit
+	case t.Spec.DistinctHosts && s.siblingOn(n.ID, t.ID):
 		return rota.KindNoFit
 	}
 	t, n = s.edit(t), s.editNode(n.ID)
@@ -41,6 +43,29 @@ func (s *State) placeOne(p *rota.NewPlacement) rota.Kind {
 	s.w.changes[len(s.w.changes)-1].Node = &n.Node
 	s.takeHold(rota.Hold{Task: t.ID, Fence: fence, Session: p.Session, Resources: t.Spec.Resources, GPUs: p.GPUs})
 	return rota.KindNone
+}
+
+// demandOf is the spec made ready; the last one is remembered.
+func (s *State) demandOf(spec *rota.TaskSpec) *rota.Demand {
+	if s.again.demand == nil || s.again.demand.Spec() != spec {
+		s.again.demand = rota.DemandOf(spec)
+	}
+	return s.again.demand
+}
+
+// siblingOn reports whether an attempt of a task of the same run and label holds room on
+// the node. It looks at the run's holds there.
+func (s *State) siblingOn(node rota.NodeID, id rota.TaskID) bool {
+	found := false
+	first := holdKey{node: node, task: rota.TaskID{Run: id.Run}}
+	s.holds.Ascend(holdItem{holdKey: first}, func(it holdItem) bool {
+		if it.node != node || it.task.Run != id.Run {
+			return false
+		}
+		found = it.task.Key.Label() == id.Key.Label()
+		return !found
+	})
+	return found
 }
 
 // addAttempt appends to the attempts remembered, of which the oldest go.

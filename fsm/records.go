@@ -144,10 +144,10 @@ const (
 // timer is due at an instant. The fields after kind name the record; a timer whose
 // record has gone or moved on does nothing.
 type timer struct {
-	at      rota.Instant
-	kind    timerKind
-	pos     taskPos // timerTask, timerRun
-	id      string  // timerPending: the run, timerNode: the node
+	at   rota.Instant
+	kind timerKind
+	pos  taskPos // timerTask, timerRun
+	id   string  // timerPending: the run, timerNode: the node
 }
 
 func (t timer) compare(o timer) int {

@@ -63,6 +63,7 @@ func (s *shelf) keep(raw []byte, spec *rota.TaskSpec) {
 type shared struct {
 	spec    *rota.TaskSpec
 	specSum Digest
+	demand  *rota.Demand // of the spec that was placed last
 
 	graph *graph
 	tasks []rota.NewTask // of graph

@@ -14,13 +14,27 @@ const wireVersion = 1
 
 // AppendEntry appends the encoded entry. Its Index is not written: the log knows.
 func AppendEntry(b []byte, e *rota.Entry) []byte {
-	b = appendUint(append(b, wireVersion), uint64(e.Format))
-	b = appendFixed(appendInt(appendUint(b, e.Term), e.At), e.Seed)
-	b = binary.AppendUvarint(b, uint64(len(e.Commands)))
+	b = appendEntryHead(b, e, len(e.Commands))
 	for i := range e.Commands {
 		b = appendCommand(b, &e.Commands[i])
 	}
 	return b
+}
+
+// AppendEntryOf is AppendEntry of commands that were encoded before, each by AppendCommand;
+// those of e are not looked at. Commands that were decoded without an error are whole.
+func AppendEntryOf(b []byte, e *rota.Entry, commands [][]byte) []byte {
+	b = appendEntryHead(b, e, len(commands))
+	for _, c := range commands {
+		b = append(b, c[1:]...) // without its version
+	}
+	return b
+}
+
+func appendEntryHead(b []byte, e *rota.Entry, commands int) []byte {
+	b = appendUint(append(b, wireVersion), uint64(e.Format))
+	b = appendFixed(appendInt(appendUint(b, e.Term), e.At), e.Seed)
+	return binary.AppendUvarint(b, uint64(commands))
 }
 
 // DecodeEntry reads what AppendEntry wrote; Index is left zero. The entry shares
@@ -38,7 +52,7 @@ func decodeEntry(b []byte, specs *shelf) (rota.Entry, error) {
 	return e, nil
 }
 
-// AppendCommand appends the encoded command, for a forwarding node.
+// AppendCommand appends the encoded command: for a forwarding node, and for AppendEntryOf.
 func AppendCommand(b []byte, c *rota.Command) []byte { return appendCommand(append(b, wireVersion), c) }
 
 // DecodeCommand reads what AppendCommand wrote. The error wraps ErrWire.

@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"encoding/binary"
+	"strings"
 
 	"github.com/rota-sched/rota"
 )
@@ -9,8 +10,18 @@ import (
 // minSpecBytes is the length of the shortest encoded spec.
 const minSpecBytes = 20
 
+// modernMark ends the driver's name in the encoding of a spec that needs
+// rota.FormatPlacement; what is new of it comes last. A build that does not know the
+// mark reads a driver that it does not have, and refuses the spec as this one does until
+// the format is active: neither halts, and their states stay equal.
+const modernMark = "+placement"
+
 func appendSpec(b []byte, s *rota.TaskSpec) []byte {
-	b = appendInt(appendText(appendText(b, s.Type), s.Driver), s.Priority)
+	modern, driver := s.Modern(), string(s.Driver)
+	if modern {
+		driver += modernMark
+	}
+	b = appendInt(appendText(appendText(b, s.Type), driver), s.Priority)
 	b = appendPairs(appendTexts(b, s.Command), s.Env)
 	b = appendBytes(appendText(b, s.Workdir), s.Input)
 	b = appendResources(appendText(b, s.Output), &s.Resources)
@@ -20,7 +31,29 @@ func appendSpec(b []byte, s *rota.TaskSpec) []byte {
 	b = appendInt(appendInt(appendInt(b, s.Timeouts.ScheduleToStart), s.Timeouts.StartToClose), s.Timeouts.ScheduleToClose)
 	b = appendInt(appendText(b, s.Stop.Signal), s.Stop.Grace)
 	b = appendBool(appendText(b, s.Rerun), s.AllowFailure)
-	return appendTexts(b, s.Late)
+	b = appendTexts(b, s.Late)
+	if modern {
+		b = appendWishes(b, s)
+	}
+	return b
+}
+
+func appendWishes(b []byte, s *rota.TaskSpec) []byte {
+	b = binary.AppendUvarint(b, uint64(len(s.Affinities)))
+	for i := range s.Affinities {
+		b = appendInt(appendConstraint(b, &s.Affinities[i].Constraint), s.Affinities[i].Weight)
+	}
+	b = binary.AppendUvarint(b, uint64(len(s.Spreads)))
+	for _, sp := range s.Spreads {
+		b = appendInt(appendText(b, sp.Attribute), sp.Weight)
+	}
+	return appendBool(b, s.DistinctHosts)
+}
+
+func (r *reader) wishes(s *rota.TaskSpec) {
+	s.Affinities = list(r, 4, func(r *reader) rota.Affinity { return rota.Affinity{Constraint: r.constraint(), Weight: r.int()} })
+	s.Spreads = list(r, 2, func(r *reader) rota.Spread { return rota.Spread{Attribute: r.text(), Weight: r.int()} })
+	s.DistinctHosts = r.bool()
 }
 
 func (r *reader) spec() *rota.TaskSpec {
@@ -40,6 +73,19 @@ func (r *reader) spec() *rota.TaskSpec {
 }
 
 func (r *reader) newSpec() *rota.TaskSpec {
+	s := r.plainSpec()
+	driver, modern := strings.CutSuffix(string(s.Driver), modernMark)
+	if modern {
+		s.Driver = rota.Driver(driver)
+		r.wishes(s)
+	}
+	if r.err == nil && modern != s.Modern() {
+		r.fail("a spec with a mark that is not its own")
+	}
+	return s
+}
+
+func (r *reader) plainSpec() *rota.TaskSpec {
 	return &rota.TaskSpec{
 		Type: r.text(), Driver: rota.Driver(r.text()), Priority: r.int(),
 		Command: texts[string](r), Env: r.pairs(),
@@ -58,10 +104,13 @@ func (r *reader) newSpec() *rota.TaskSpec {
 func appendConstraints(b []byte, list []rota.Constraint) []byte {
 	b = binary.AppendUvarint(b, uint64(len(list)))
 	for i := range list {
-		c := &list[i]
-		b = appendTexts(appendText(appendText(b, c.Attribute), c.Operator), c.Values)
+		b = appendConstraint(b, &list[i])
 	}
 	return b
+}
+
+func appendConstraint(b []byte, c *rota.Constraint) []byte {
+	return appendTexts(appendText(appendText(b, c.Attribute), c.Operator), c.Values)
 }
 
 func (r *reader) constraints() []rota.Constraint { return list(r, 3, (*reader).constraint) }

@@ -201,3 +201,22 @@ func TestTornBytesAreRefused(t *testing.T) {
 		t.Fatal("a byte too many is not noticed")
 	}
 }
+
+// TestAnEntryOfEncodedCommandsIsTheSameEntry: whoever puts an entry together writes what
+// encoding it as a whole would.
+func TestAnEntryOfEncodedCommandsIsTheSameEntry(t *testing.T) {
+	e := rota.Entry{Format: 2, Term: 7, At: 11, Seed: 13, Commands: []rota.Command{
+		{RequestID: "k", Namespace: "n", Principal: "p", Op: rota.CancelRun{Run: "r", Reason: "why"}},
+		{Op: rota.Due{}}, {Shard: 3, Op: filled[rota.SubmitRun](t)},
+	}}
+	var raws [][]byte
+	for i := range e.Commands {
+		raws = append(raws, AppendCommand(nil, &e.Commands[i]))
+	}
+	if got, want := AppendEntryOf(nil, &e, raws), AppendEntry(nil, &e); !bytes.Equal(got, want) {
+		t.Errorf("%d bytes, want %d", len(got), len(want))
+	}
+	if got := AppendEntryOf([]byte{1}, &rota.Entry{}, nil); !bytes.Equal(got[1:], AppendEntry(nil, &rota.Entry{})) {
+		t.Errorf("an empty entry is %v", got)
+	}
+}

@@ -25,25 +25,31 @@ const (
 	fleetRuns  = 10 // of MaxTasksPerRun tasks
 )
 
+// Lines of fleet.
+const (
+	fleetJoined  = "all nodes registered"
+	fleetCPU     = "leader's CPU, nodes idle"
+	fleetMemory  = "leader's memory, nodes idle"
+	fleetRenew50 = "renewal p50"
+	fleetRenew99 = "renewal p99"
+	fleetPlaced  = "placed, run and delivered"
+	fleetStart50 = "submit to start p50, 100/s"
+	fleetStart99 = "submit to start p99, 100/s"
+)
+
 // fleet measures one leader with a thousand nodes.
 func fleet() *measure {
-	const (
-		joined, cpu, memory = "all nodes registered", "leader's CPU, nodes idle", "leader's memory, nodes idle"
-		renew50, renew99    = "renewal p50", "renewal p99"
-		placed              = "placed, run and delivered"
-		start50, start99    = "submit to start p50, 100/s", "submit to start p99, 100/s"
-	)
 	return &measure{
 		name: "fleet", short: "A thousand simulated nodes and 100,000 tasks", within: 8 * time.Minute, alone: true,
 		lines: []line{
-			{name: joined, unit: "s"},
-			{name: cpu, unit: "% of a core"},
-			{name: memory, unit: "MB"},
-			{name: renew50, unit: "ms", limit: limitHTTPTime},
-			{name: renew99, unit: "ms", limit: limitHTTPTime},
-			{name: placed, unit: "tasks/s", more: true, limit: limitSync},
-			{name: start50, unit: "ms"},
-			{name: start99, unit: "ms"},
+			{name: fleetJoined, unit: "s"},
+			{name: fleetCPU, unit: "% of a core"},
+			{name: fleetMemory, unit: "MB"},
+			{name: fleetRenew50, unit: "ms", limit: limitHTTPTime},
+			{name: fleetRenew99, unit: "ms", limit: limitHTTPTime},
+			{name: fleetPlaced, unit: "tasks/s", more: true, limit: limitSync},
+			{name: fleetStart50, unit: "ms"},
+			{name: fleetStart99, unit: "ms"},
 		},
 		how: fmt.Sprintf("three nodes as processes, drained, and %d agents in this process: the shipped agent with its lease, stream and reports over HTTP, with the no-op driver and a keeper that holds nothing, %d slots each. "+
 			"Idle: CPU time and RssAnon of the node that leads while nothing runs, and the time of each renewal as an agent sees it. Then %d runs of %d no-op tasks, from sending the first to hearing that the last has ended. "+
@@ -59,31 +65,36 @@ func fleet() *measure {
 				if err != nil {
 					return err
 				}
-				defer f.stop()
-				if err := w.present(ctx, fleetNodes); err != nil {
-					return err
-				}
-				out[joined] = []float64{time.Since(began).Seconds()}
-				s.note("fleet: %d nodes are there", fleetNodes)
-				if err := w.fleetIdle(ctx, s, f, out, cpu, memory, renew50, renew99); err != nil {
-					return err
-				}
-				speed, err := w.fleetDrain(ctx)
-				if err != nil {
-					return err
-				}
-				out[placed] = []float64{speed}
-				s.note("fleet: %d tasks have ended", fleetRuns*rota.MaxTasksPerRun)
-				started, _, err := w.submitSteadily(ctx, s.span, oneNoop)
-				out[start50], out[start99] = []float64{percentile(started, 50)}, []float64{percentile(started, 99)}
-				return err
+				err = w.withFleet(ctx, s, f, began, out)
+				return errors.Join(err, f.stop())
 			})
 			return out, err
 		},
 	}
 }
 
-func (w *world) fleetIdle(ctx context.Context, s *settings, f *muster, out map[string][]float64, cpu, memory, p50, p99 string) error {
+// withFleet measures once the agents are on their way.
+func (w *world) withFleet(ctx context.Context, s *settings, f *muster, began time.Time, out map[string][]float64) error {
+	if err := w.present(ctx, fleetNodes); err != nil {
+		return err
+	}
+	out[fleetJoined] = []float64{time.Since(began).Seconds()}
+	s.note("fleet: %d nodes are there", fleetNodes)
+	if err := w.fleetIdle(ctx, s, f, out); err != nil {
+		return err
+	}
+	speed, err := w.fleetDrain(ctx)
+	if err != nil {
+		return err
+	}
+	out[fleetPlaced] = []float64{speed}
+	s.note("fleet: %d tasks have ended", fleetRuns*rota.MaxTasksPerRun)
+	started, _, err := w.submitSteadily(ctx, s.span, oneNoop)
+	out[fleetStart50], out[fleetStart99] = []float64{percentile(started, 50)}, []float64{percentile(started, 99)}
+	return err
+}
+
+func (w *world) fleetIdle(ctx context.Context, s *settings, f *muster, out map[string][]float64) error {
 	leader, err := w.Node(w.leader)
 	if err != nil {
 		return err
@@ -104,14 +115,14 @@ func (w *world) fleetIdle(ctx context.Context, s *settings, f *muster, out map[s
 	if err != nil {
 		return err
 	}
-	out[cpu] = []float64{100 * (after - before).Seconds() / time.Since(began).Seconds()}
+	out[fleetCPU] = []float64{100 * (after - before).Seconds() / time.Since(began).Seconds()}
 	held, err := anonymous(leader.PID())
 	if err != nil {
 		return err
 	}
-	out[memory] = []float64{float64(held) / mega}
+	out[fleetMemory] = []float64{float64(held) / mega}
 	times := f.renewals.forget()
-	out[p50], out[p99] = []float64{percentile(times, 50)}, []float64{percentile(times, 99)}
+	out[fleetRenew50], out[fleetRenew99] = []float64{percentile(times, 50)}, []float64{percentile(times, 99)}
 	return nil
 }
 

@@ -20,6 +20,7 @@ func (s *State) due() rota.Result {
 		}
 		s.timers.Delete(t)
 		switch t.kind {
+		case timerRequest: // above
 		case timerTask:
 			s.taskDue(t)
 			s.settle() // moves the task's timer on

@@ -207,7 +207,8 @@ func TestTornBytesAreRefused(t *testing.T) {
 func TestAnEntryOfEncodedCommandsIsTheSameEntry(t *testing.T) {
 	e := rota.Entry{Format: 2, Term: 7, At: 11, Seed: 13, Commands: []rota.Command{
 		{RequestID: "k", Namespace: "n", Principal: "p", Op: rota.CancelRun{Run: "r", Reason: "why"}},
-		{Op: rota.Due{}}, {Shard: 3, Op: filled[rota.SubmitRun](t)},
+		{Op: rota.Due{}},
+		{Shard: 3, Op: filled[rota.SubmitRun](t)},
 	}}
 	var raws [][]byte
 	for i := range e.Commands {

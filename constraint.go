@@ -1,7 +1,6 @@
 package rota
 
 import (
-	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,21 +11,28 @@ type Operator string
 
 // The operators of a constraint.
 const (
-	OpEqual    Operator = "="
-	OpNotEqual Operator = "!="
-	OpLess     Operator = "<"
-	OpGreater  Operator = ">"
-	OpIn       Operator = "in"
+	OpEqual       Operator = "="
+	OpNotEqual    Operator = "!="
+	OpLess        Operator = "<"
+	OpGreater     Operator = ">"
+	OpAtMost      Operator = "<="
+	OpAtLeast     Operator = ">="
+	OpIn          Operator = "in"
+	OpRegexp      Operator = "regexp"       // a pattern in RE2's syntax is found in the fact
+	OpVersion     Operator = "version"      // the fact is a version within ranges: >= 1.2, < 2
+	OpSetContains Operator = "set_contains" // the facts hold all of the values
 )
 
 // Operators lists every operator.
-var Operators = []Operator{OpEqual, OpNotEqual, OpLess, OpGreater, OpIn}
+var Operators = []Operator{
+	OpEqual, OpNotEqual, OpLess, OpAtMost, OpGreater, OpAtLeast, OpIn, OpRegexp, OpVersion, OpSetContains,
+}
 
 // Constraint is a demand on a fact of the node: label.rack = a.
 type Constraint struct {
 	Attribute string   `json:"attribute"`
 	Operator  Operator `json:"operator"`
-	Values    []string `json:"values"` // one value; several with OpIn
+	Values    []string `json:"values"` // one value; several where the operator TakesList
 }
 
 // String writes the constraint as in a job file.
@@ -34,9 +40,25 @@ func (c Constraint) String() string {
 	return c.Attribute + " " + string(c.Operator) + " " + strings.Join(c.Values, ",")
 }
 
-// Attributes that a constraint may name besides label.* and capability.*.
-var nodeAttributes = []string{
-	"node.name", "node.pool", "node.os", "node.arch", "node.kernel", "node.cpu_milli", "node.memory", "gpu.model", "gpu.memory",
+// TakesList reports whether the operator compares with a list of values.
+func (o Operator) TakesList() bool { return o == OpIn || o == OpSetContains }
+
+// Attributes that a constraint may name besides label.* and capability.*; the modern
+// ones, like the operators that are not among the first five, from FormatPlacement on.
+var (
+	nodeAttributes = append([]string{
+		"node.name", "node.pool", "node.os", "node.arch", "node.kernel", "node.cpu_milli", "node.memory", "gpu.model", "gpu.memory",
+	}, modernAttributes...)
+	modernAttributes = []string{
+		"node.version", "node.containment", "node.disk", "node.capabilities", "node.models", "gpu.count",
+	}
+	modernOperators = []Operator{OpAtMost, OpAtLeast, OpRegexp, OpVersion, OpSetContains}
+)
+
+// modern reports whether a build that does not know FormatPlacement would read the
+// constraint in another way.
+func (c Constraint) modern() bool {
+	return slices.Contains(modernOperators, c.Operator) || slices.Contains(modernAttributes, c.Attribute)
 }
 
 // ConstraintAttributes lists the attributes a constraint may name; label.KEY and
@@ -52,53 +74,6 @@ func IsConstraintAttribute(s string) bool {
 		return name != ""
 	}
 	return slices.Contains(nodeAttributes, s)
-}
-
-// Allows reports whether the node meets the constraint. An attribute the node
-// lacks meets only !=. With several devices, gpu.model and gpu.memory are met if
-// one device meets them. < and > compare integers where both sides are integers,
-// else by bytes.
-func (c Constraint) Allows(n *Node) bool {
-	facts := n.attribute(c.Attribute)
-	if len(facts) == 0 {
-		return c.Operator == OpNotEqual
-	}
-	if c.Operator == OpNotEqual {
-		return !slices.Contains(facts, c.first())
-	}
-	return slices.ContainsFunc(facts, c.holds)
-}
-
-func (c Constraint) first() string {
-	if len(c.Values) == 0 {
-		return ""
-	}
-	return c.Values[0]
-}
-
-func (c Constraint) holds(fact string) bool {
-	switch c.Operator {
-	case OpEqual:
-		return fact == c.first()
-	case OpLess:
-		return compareFacts(fact, c.first()) < 0
-	case OpGreater:
-		return compareFacts(fact, c.first()) > 0
-	case OpIn:
-		return slices.Contains(c.Values, fact)
-	case OpNotEqual:
-		return fact != c.first()
-	}
-	return false
-}
-
-func compareFacts(a, b string) int {
-	x, errX := strconv.ParseInt(a, 10, 64)
-	y, errY := strconv.ParseInt(b, 10, 64)
-	if errX == nil && errY == nil {
-		return cmp.Compare(x, y)
-	}
-	return strings.Compare(a, b)
 }
 
 // attribute gives the node's facts under a name: none if it has no such fact,
@@ -128,12 +103,32 @@ func (n *Node) attribute(name string) []string {
 		return []string{strconv.FormatInt(n.Capacity.CPUMilli, 10)}
 	case "node.memory":
 		return []string{strconv.FormatInt(n.Capacity.MemoryBytes, 10)}
+	case "node.version":
+		return known(n.Version)
+	case "node.containment":
+		return known(n.Containment)
+	case "node.disk":
+		return []string{strconv.FormatInt(n.Capacity.DiskBytes, 10)}
+	case "node.capabilities":
+		return n.Capabilities
+	case "node.models":
+		return n.Models
+	case "gpu.count":
+		return []string{strconv.Itoa(len(n.Capacity.GPUs))}
 	case "gpu.model":
 		return eachGPU(n, func(g GPU) string { return g.Model })
 	case "gpu.memory":
 		return eachGPU(n, func(g GPU) string { return strconv.FormatInt(g.MemoryBytes, 10) })
 	}
 	return nil
+}
+
+// known is a fact that a node may lack.
+func known(fact string) []string {
+	if fact == "" {
+		return nil
+	}
+	return []string{fact}
 }
 
 func eachGPU(n *Node, fact func(GPU) string) []string {

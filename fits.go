@@ -24,12 +24,13 @@ const (
 	MisfitDisk
 	MisfitSlots
 	MisfitGPU
-	MisfitGrant // the devices named are not what the task asks for
+	MisfitDistinct // a task of the same run and label is there, and hosts are to differ
+	MisfitGrant    // the devices named are not what the task asks for
 )
 
 var misfitNames = [...]string{
 	"", "node_state", "role", "driver", "capability", "constraint", "too_big", "gpu_model", "gpu_memory",
-	"cpu", "memory", "disk", "slots", "gpu", "grant",
+	"cpu", "memory", "disk", "slots", "gpu", "distinct_hosts", "grant",
 }
 
 func (m Misfit) String() string { return nameOf(misfitNames[:], uint8(m)) }
@@ -37,7 +38,10 @@ func (m Misfit) String() string { return nameOf(misfitNames[:], uint8(m)) }
 // Eligible says whether the node could ever run the task if it were empty: role,
 // driver, capabilities, constraints, devices, size. It looks at nothing that
 // placements change, so a scheduler may keep the answer until the node changes.
-func Eligible(n *Node, spec *TaskSpec) Misfit {
+func Eligible(n *Node, spec *TaskSpec) Misfit { return eligible(n, spec, nil) }
+
+// eligible goes by the constraints as they were made ready, if they were.
+func eligible(n *Node, spec *TaskSpec, ready []matcher) Misfit {
 	switch {
 	case !n.HasRole(RoleWorker):
 		return MisfitRole
@@ -49,8 +53,8 @@ func Eligible(n *Node, spec *TaskSpec) Misfit {
 			return MisfitCapability
 		}
 	}
-	for _, c := range spec.Constraints {
-		if !c.Allows(n) {
+	for i, c := range spec.Constraints {
+		if ready == nil && !c.Allows(n) || ready != nil && !ready[i].allows(n) {
 			return MisfitConstraint
 		}
 	}
@@ -132,7 +136,11 @@ func HasRoom(n *Node, h Held, r *Resources) Misfit {
 // refuses, and the state machine checks every placement with it again. The grants
 // are the exact devices, in the order of the demand; none for a task without GPU.
 func Fits(n *Node, h Held, spec *TaskSpec, grants []GPUGrant) Misfit {
-	if m := Eligible(n, spec); m != MisfitNone {
+	return fits(n, h, spec, nil, grants)
+}
+
+func fits(n *Node, h Held, spec *TaskSpec, ready []matcher, grants []GPUGrant) Misfit {
+	if m := eligible(n, spec, ready); m != MisfitNone {
 		return m
 	}
 	if m := HasRoom(n, h, &spec.Resources); m != MisfitNone {

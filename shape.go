@@ -13,7 +13,8 @@ type Shape struct {
 	CPUMilli    int64
 	MemoryBytes int64 // the mean of those counted
 	GPU         GPUDemand
-	// Devices are the constraints on gpu.model and gpu.memory; others are not looked at.
+	// Devices are the constraints on gpu.model and gpu.memory; others are not looked at,
+	// nor patterns and ranges of versions, which would have to be read again and again.
 	Devices []Constraint
 	Count   int64 // any unit: only the proportions matter
 }
@@ -23,7 +24,8 @@ func ShapeOf(spec *TaskSpec) Shape {
 	r := &spec.Resources
 	s := Shape{CPUMilli: r.CPUMilli, MemoryBytes: r.MemoryBytes, GPU: r.GPU, Count: 1}
 	for _, c := range spec.Constraints {
-		if r.GPU.Count > 0 && (c.Attribute == "gpu.model" || c.Attribute == "gpu.memory") {
+		plain := c.Operator != OpRegexp && c.Operator != OpVersion && c.Operator != OpSetContains
+		if r.GPU.Count > 0 && plain && (c.Attribute == "gpu.model" || c.Attribute == "gpu.memory") {
 			s.Devices = append(s.Devices, c)
 		}
 	}

@@ -29,11 +29,16 @@ type TaskSpec struct {
 	Resources    Resources
 	Capabilities []string // sorted
 	Constraints  []Constraint
-	Retry        Retry
-	Timeouts     Timeouts
-	Stop         Stop
-	Rerun        Rerun
-	AllowFailure bool // a failure neither fails the run nor skips dependents
+	Affinities   []Affinity // in the order of the file
+	Spreads      []Spread   // the same
+	// DistinctHosts keeps the task off nodes where a task of the same run and label
+	// holds room.
+	DistinctHosts bool
+	Retry         Retry
+	Timeouts      Timeouts
+	Stop          Stop
+	Rerun         Rerun
+	AllowFailure  bool // a failure neither fails the run nor skips dependents
 	// Late names the attributes whose expressions mention other tasks. While it is
 	// not empty the task cannot be queued: the leader evaluates them when the
 	// dependencies are over and commits the finished spec (operation Resolve).

@@ -191,9 +191,16 @@ func (a *Agent) ackLoop(ctx context.Context) {
 			return
 		}
 		cctx, cancel := context.WithTimeout(ctx, a.cfg.Call)
-		if err := a.cfg.Keeper.Ack(cctx, refs); err != nil {
-			a.log.Debug("acknowledge exits", "error", err) // named again at the next hello
-		}
+		err := a.cfg.Keeper.Ack(cctx, refs)
 		cancel()
+		if err != nil {
+			a.log.Debug("acknowledge exits", "error", err) // named again at the next hello
+			continue
+		}
+		for _, d := range a.cfg.Drivers {
+			if f, ok := d.(Forgetter); ok {
+				f.Forget(refs)
+			}
+		}
 	}
 }

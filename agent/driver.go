@@ -76,6 +76,10 @@ type Driver interface {
 	Adopt(ctx context.Context, t Task, sink Sink) (Handle, error)
 }
 
+// Forgetter is a Driver that wants to know of attempts whose end the cluster has
+// taken in: nobody will adopt them, and of what they left only the logs are asked for.
+type Forgetter interface{ Forget(refs []Ref) }
+
 // Handle is an attempt that a driver started.
 type Handle interface {
 	// Wait returns how the attempt ended, after everything of it is dead. It may be

@@ -31,6 +31,10 @@ const (
 // Root is the directory that holds all attempts.
 func (l Layout) Root() string { return filepath.Join(l.Data, "attempts") }
 
+// Spare holds directories that no attempt uses now, on the file system of those
+// that are used. What begins with a dot is no run's.
+func (l Layout) Spare() string { return filepath.Join(l.Root(), ".spare") }
+
 // Attempt is the directory of one attempt.
 func (l Layout) Attempt(t rota.TaskID, n uint64) string {
 	return filepath.Join(l.Root(), string(t.Run), string(t.Key), strconv.FormatUint(n, 10))
@@ -51,14 +55,32 @@ func (t *Task) Prepare() error {
 	if err := os.MkdirAll(t.Dir, 0o700); err != nil {
 		return fmt.Errorf("make the directory of attempt %s#%d: %w", t.Task, t.Fence.Attempt(), err)
 	}
+	return t.Record(t.Dir)
+}
+
+// Record writes what a later agent needs into a directory that is to become the
+// attempt's. A file that is there is written over: that costs less than a new one.
+func (t *Task) Record(dir string) error {
 	b, err := json.Marshal(record{Version: recordVersion, Task: *t})
+	if err == nil {
+		err = writeOver(filepath.Join(dir, FileRecord), b)
+	}
 	if err != nil {
 		return fmt.Errorf("record attempt %s#%d: %w", t.Task, t.Fence.Attempt(), err)
 	}
-	if err := os.WriteFile(filepath.Join(t.Dir, FileRecord), b, 0o600); err != nil {
-		return fmt.Errorf("record attempt %s#%d: %w", t.Task, t.Fence.Attempt(), err)
-	}
 	return nil
+}
+
+func writeOver(path string, b []byte) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if st, statErr := f.Stat(); err == nil && statErr == nil && st.Size() > int64(len(b)) {
+		err = f.Truncate(int64(len(b)))
+	}
+	return errors.Join(err, f.Close())
 }
 
 // LoadTask reads what Prepare left. The attempt's own words win over the file's:

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -40,15 +41,22 @@ func (l Logs) Open(task rota.TaskID, attempt uint64, stream string) (io.ReadSeek
 	if err != nil {
 		return nil, fmt.Errorf("open the logs: %w", err)
 	}
-	defer root.Close() //nolint:errcheck // only read from
 	dir, err := root.OpenRoot(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, notHere(task, attempt)
+	if err == nil {
+		return &logReader{root: root, path: name, dir: dir, name: stream}, nil
 	}
-	if err != nil {
+	defer root.Close() //nolint:errcheck // only read from
+	if !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("open the logs of %s: %w", task, err)
 	}
-	return &logReader{dir: dir, name: stream}, nil
+	silent, err := wasSilent(root, task, attempt)
+	if err != nil {
+		return nil, err
+	}
+	if !silent {
+		return nil, notHere(task, attempt)
+	}
+	return emptyLog{bytes.NewReader(nil)}, nil
 }
 
 func notHere(task rota.TaskID, attempt uint64) error {
@@ -57,7 +65,9 @@ func notHere(task rota.TaskID, attempt uint64) error {
 
 // logReader reads one stream. It is not for several goroutines.
 type logReader struct {
-	dir  *os.Root
+	root *os.Root // of all attempts
+	path string   // of the attempt below it
+	dir  *os.Root // the attempt's, as long as it is its
 	name string
 
 	at     int64 // offset of the next byte
@@ -72,7 +82,20 @@ type logFile struct {
 	offset, size int64
 }
 
-// files lists the stream's files by offset.
+// here reports whether the directory is still the attempt's. That of an attempt
+// which wrote nothing may become another's; it is never the first one's again, so
+// whatever was found in it before this said yes is this attempt's.
+func (r *logReader) here() bool {
+	mine, err := r.dir.Stat(".")
+	if err != nil {
+		return false
+	}
+	named, err := r.root.Lstat(r.path)
+	return err == nil && os.SameFile(mine, named)
+}
+
+// files lists the stream's files by offset; none where nothing is left of the
+// attempt.
 func (r *logReader) files() ([]logFile, error) {
 	d, err := r.dir.Open(".")
 	if err != nil {
@@ -101,6 +124,9 @@ func (r *logReader) files() ([]logFile, error) {
 		}
 		f.size = info.Size()
 		files = append(files, f)
+	}
+	if len(files) > 0 && !r.here() {
+		return nil, nil
 	}
 	slices.SortFunc(files, func(a, b logFile) int { return cmp.Compare(a.offset, b.offset) })
 	return files, nil
@@ -176,6 +202,10 @@ func (r *logReader) next() error {
 		if err != nil {
 			return fmt.Errorf("open a log: %w", err)
 		}
+		if !r.here() {
+			_ = file.Close()
+			return io.EOF
+		}
 		if f.offset > r.at {
 			r.note = fmt.Sprintf("\n[rota: %d bytes are not kept]\n", f.offset-r.at)
 			r.at = f.offset
@@ -221,5 +251,5 @@ func (r *logReader) close() {
 // Close implements io.Closer.
 func (r *logReader) Close() error {
 	r.close()
-	return r.dir.Close()
+	return errors.Join(r.dir.Close(), r.root.Close())
 }

@@ -115,6 +115,55 @@ func TestLogsOfOthersAreNotFound(t *testing.T) {
 	}
 }
 
+// TestSilentAttemptsHaveEmptyLogs although nothing is kept of them; a reader never
+// gets to see what another attempt writes where the silent one was.
+func TestSilentAttemptsHaveEmptyLogs(t *testing.T) {
+	l := agent.Layout{Data: t.TempDir()}
+	r, other := parseRef(t, "a#1"), parseRef(t, "b#1")
+	write(t, l, r, "stdout", "")
+	if err := os.Remove(filepath.Join(l.Attempt(r.Task, 1), "stdout")); err != nil {
+		t.Fatal(err)
+	}
+	early, err := agent.Logs{Layout: l}.Open(r.Task, 1, "stdout")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.NoteSilent(r.Task, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Dir(l.Attempt(r.Task, 1)), filepath.Dir(l.Attempt(other.Task, 1))); err != nil {
+		t.Fatal(err)
+	}
+	write(t, l, other, "stdout", "of the other")
+	late, err := agent.Logs{Layout: l}.Open(r.Task, 1, "stdout")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []io.ReadSeekCloser{early, late} {
+		if got := readAll(t, f); got != "" {
+			t.Errorf("the silent attempt's log is %q", got)
+		}
+		if at, err := f.Seek(0, io.SeekEnd); at != 0 || err != nil {
+			t.Errorf("it ends at %d, %v", at, err)
+		}
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := (agent.Logs{Layout: l}).Open(r.Task, 2, "stdout"); !errors.Is(err, rota.ErrNotFound) {
+		t.Errorf("an attempt that never was: %v", err)
+	}
+
+	logs := agent.Logs{Layout: l}
+	nobody := func(rota.TaskID, uint64) bool { return false }
+	if n, err := logs.Sweep(time.Now().Add(8*24*time.Hour), agent.DefaultRetention(), nobody); n != 2 || err != nil {
+		t.Errorf("removed %d, %v: want the other attempt and the list", n, err)
+	}
+	if _, err := os.Stat(filepath.Join(l.Root(), string(r.Task.Run))); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the run's folder is still there: %v", err)
+	}
+}
+
 func TestOldestAttemptsGoFirst(t *testing.T) {
 	l := agent.Layout{Data: t.TempDir()}
 	now := time.Now()

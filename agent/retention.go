@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -51,7 +52,12 @@ func (l Logs) Keep(ctx context.Context, r Retention, inUse func(rota.TaskID, uin
 	}
 }
 
-// leftover is the directory of an attempt that is not in use.
+// fresh is the age below which nothing is removed, however full the disk: a driver
+// may just be using the directory again.
+const fresh = 5 * time.Minute
+
+// leftover is the directory of an attempt that is not in use, or a run's list of
+// silent ones.
 type leftover struct {
 	name  string // below the layout's root
 	last  time.Time
@@ -75,7 +81,8 @@ func (l Logs) Sweep(now time.Time, r Retention, inUse func(rota.TaskID, uint64) 
 	})
 	var errs []error
 	for _, o := range all {
-		if total <= r.Bytes && now.Sub(o.last) <= r.Age {
+		age := now.Sub(o.last)
+		if total <= r.Bytes && age <= r.Age || age < fresh {
 			break
 		}
 		if err := root.RemoveAll(o.name); err != nil {
@@ -86,8 +93,8 @@ func (l Logs) Sweep(now time.Time, r Retention, inUse func(rota.TaskID, uint64) 
 		removed++
 		// The key's and the run's directories go with their last attempt; while they
 		// hold another this fails, as it should.
-		if root.Remove(filepath.Dir(o.name)) == nil {
-			_ = root.Remove(filepath.Dir(filepath.Dir(o.name)))
+		for up := filepath.Dir(o.name); up != "." && root.Remove(up) == nil; {
+			up = filepath.Dir(up)
 		}
 	}
 	return removed, errors.Join(errs...)
@@ -96,6 +103,13 @@ func (l Logs) Sweep(now time.Time, r Retention, inUse func(rota.TaskID, uint64) 
 // leftovers lists the attempts that are not in use, and the bytes of all.
 func leftovers(root *os.Root, inUse func(rota.TaskID, uint64) bool) (all []leftover, total int64) {
 	for _, run := range folders(root, ".") {
+		if strings.HasPrefix(run, ".") {
+			continue // no run's
+		}
+		if st, err := root.Lstat(filepath.Join(run, fileSilent)); err == nil {
+			total += st.Size()
+			all = append(all, leftover{name: filepath.Join(run, fileSilent), last: st.ModTime(), bytes: st.Size()})
+		}
 		for _, key := range folders(root, run) {
 			for _, n := range folders(root, filepath.Join(run, key)) {
 				attempt, err := strconv.ParseUint(n, 10, 64)

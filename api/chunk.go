@@ -84,6 +84,15 @@ func specSize(s *rota.TaskSpec) int {
 			size += 4 + len(v)
 		}
 	}
+	for _, a := range s.Affinities {
+		size += 24 + len(a.Constraint.Attribute)
+		for _, v := range a.Constraint.Values {
+			size += 4 + len(v)
+		}
+	}
+	for _, sp := range s.Spreads {
+		size += 8 + len(sp.Attribute)
+	}
 	for _, l := range s.Late {
 		size += 4 + len(l)
 	}

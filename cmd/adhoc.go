@@ -168,34 +168,21 @@ func (o *adhoc) fillConstraints(task map[string]any) error {
 	return nil
 }
 
-// parseConstraint reads ATTRIBUTE OP VALUE with OP one of = != < > in.
+// parseConstraint reads ATTRIBUTE OPERATOR VALUE. What follows an operator that takes a
+// list is one with commas.
 func parseConstraint(text string) (map[string]any, error) {
-	bad := usage("such as label.rack=a, gpu.model!=T4, node.memory>8GiB or \"label.zone in a,b\"", "--constraint %q: want ATTRIBUTE OPERATOR VALUE", text)
-	attribute, list, ok := strings.Cut(text, " in ")
-	operator, value := "in", any(nil)
-	if ok {
-		words := strings.Split(list, ",")
+	attribute, operator, word := cutOperator(text)
+	if attribute == "" || word == "" {
+		return nil, usage("such as label.rack=a, gpu.model!=T4, node.memory>=8GiB, \"label.zone in a,b\" or \"node.kernel version >= 6.1\"", "--constraint %q: want ATTRIBUTE OPERATOR VALUE", text)
+	}
+	value := any(escapeTemplate(word))
+	if rota.Operator(operator).TakesList() {
+		words := strings.Split(word, ",")
 		for i := range words {
 			words[i] = escapeTemplate(strings.TrimSpace(words[i]))
 		}
 		value = words
-	} else {
-		at := strings.IndexAny(text, "=!<>")
-		if at <= 0 {
-			return nil, bad
-		}
-		operator = text[at : at+1]
-		if strings.HasPrefix(text[at:], "!=") {
-			operator = "!="
-		}
-		attribute = text[:at]
-		word := strings.TrimSpace(text[at+len(operator):])
-		if operator == "!" || word == "" || strings.HasPrefix(word, "=") {
-			return nil, bad
-		}
-		value = escapeTemplate(word)
 	}
-	attribute = strings.TrimSpace(attribute)
 	if !rota.IsConstraintAttribute(attribute) {
 		next := "it may be " + strings.Join(rota.ConstraintAttributes(), ", ") + ", label.KEY or capability.NAME"
 		if near := nearest(attribute, rota.ConstraintAttributes()); near != "" {
@@ -204,6 +191,29 @@ func parseConstraint(text string) (map[string]any, error) {
 		return nil, usage(next, "--constraint %q: a node has no attribute %s", text, attribute)
 	}
 	return map[string]any{"attribute": attribute, "operator": operator, "value": value}, nil
+}
+
+// cutOperator finds the operator between an attribute and a value: a word between
+// spaces, else a sign; no attribute if there is none.
+func cutOperator(text string) (attribute, operator, value string) {
+	first, rest, spaced := strings.Cut(strings.TrimSpace(text), " ")
+	if word, value, more := strings.Cut(strings.TrimSpace(rest), " "); spaced && more {
+		switch op := rota.Operator(word); op { //nolint:exhaustive // the others are signs
+		case rota.OpIn, rota.OpRegexp, rota.OpVersion, rota.OpSetContains:
+			return first, word, strings.TrimSpace(value)
+		}
+	}
+	at := strings.IndexAny(text, "=!<>")
+	if at <= 0 {
+		return "", "", ""
+	}
+	for _, op := range [...]string{"!=", "<=", ">=", "=", "<", ">"} {
+		word, found := strings.CutPrefix(text[at:], op)
+		if word = strings.TrimSpace(word); found && !strings.HasPrefix(word, "=") {
+			return strings.TrimSpace(text[:at]), op, word
+		}
+	}
+	return "", "", ""
 }
 
 // taskName makes a task's name of a program's.

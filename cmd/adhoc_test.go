@@ -84,6 +84,19 @@ func TestFlagsOfACommandBecomeItsSpec(t *testing.T) {
 	if got := strings.Join(constraints, "; "); got != "gpu.model != T4; label.rack = a; label.zone in x,y; node.cpu_milli > 2000" {
 		t.Errorf("constraints %s", got)
 	}
+	spec, ds, err = parsed(adhoc{constraints: []string{"node.kernel version >= 5.15, < 7", "node.models set_contains a,b", `node.name regexp ^web-\d+$`, "gpu.count>=2", "node.disk <= 1GiB"}}, []string{"make"})
+	constraints = nil
+	for _, c := range spec.Constraints {
+		constraints = append(constraints, c.String())
+	}
+	if got := strings.Join(constraints, "; "); err != nil || ds.HasErrors() || got != `gpu.count >= 2; node.disk <= 1073741824; node.kernel version >= 5.15, < 7; node.models set_contains a,b; node.name regexp ^web-\d+$` {
+		t.Errorf("constraints %s: %v %v", got, err, ds)
+	}
+	for _, bad := range []string{"label.a==b", "label.a", "=b", "label.a=", "label.a !== b", "label.a regexp", "node.name regexp ("} {
+		if _, ds, err := parsed(adhoc{constraints: []string{bad}}, []string{"make"}); err == nil && !ds.HasErrors() {
+			t.Errorf("%q was taken", bad)
+		}
+	}
 	spec, ds, err = parsed(adhoc{gpu: ".5", cpu: "500m"}, []string{"make"})
 	if err != nil || ds.HasErrors() || spec.Resources.GPU.ShareMilli != 500 || spec.Resources.CPUMilli != 500 {
 		t.Errorf("a share: %v %v %+v", err, ds, spec)

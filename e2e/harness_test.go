@@ -46,8 +46,10 @@ func mainCode(m *testing.M) int {
 // process is one node of a cluster under test.
 type process struct {
 	name, dir string
-	port      int // HTTP; Raft and gossip are the next two
-	args      []string
+	port      int      // HTTP; Raft and gossip are the next two
+	base      []string // arguments that say who and where it is
+	args      []string // all
+	build     string   // the program; empty: the one under test
 	cmd       *exec.Cmd
 	log       string
 	exited    chan struct{} // closed when the process of cmd has been waited for
@@ -61,13 +63,17 @@ func newProcess(t *testing.T, name string, flags ...string) *process {
 	t.Helper()
 	p := &process{name: name, dir: filepath.Join(t.TempDir(), name), port: freePorts(t)}
 	p.log = p.dir + ".log"
-	p.args = append([]string{
+	p.base = []string{
 		"start", "--data", p.dir, "--name", name, "--http", p.address(),
 		"--raft", fmt.Sprintf("127.0.0.1:%d", p.port+1), "--gossip", fmt.Sprintf("127.0.0.1:%d", p.port+2),
-	}, flags...)
+	}
+	p.flags(flags...)
 	t.Cleanup(func() { p.end(t) })
 	return p
 }
+
+// flags replaces what the node is told beside who and where it is.
+func (p *process) flags(flags ...string) { p.args = append(p.base[:len(p.base):len(p.base)], flags...) }
 
 // start runs the node's process; again after it was killed.
 func (p *process) start(t *testing.T, more ...string) {
@@ -77,7 +83,11 @@ func (p *process) start(t *testing.T, more ...string) {
 		t.Fatal(err)
 	}
 	defer func() { _ = out.Close() }()
-	p.cmd = exec.Command(binary, append(p.args[:len(p.args):len(p.args)], more...)...)
+	program := binary
+	if p.build != "" {
+		program = p.build
+	}
+	p.cmd = exec.Command(program, append(p.args[:len(p.args):len(p.args)], more...)...)
 	p.cmd.Stdout, p.cmd.Stderr = out, out
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.cmd.Start(); err != nil {

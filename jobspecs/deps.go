@@ -117,11 +117,8 @@ func (f *File) link(j *job, t *template) {
 		f.linkRefs(j, t, &a.refs, rota.EdgeDelivered, false)
 	}
 	for i := range t.constraints {
-		c := &t.constraints[i]
-		for _, a := range []*attr{c.attribute, c.operator, c.value} {
-			if a != nil {
-				f.linkRefs(j, t, &a.refs, rota.EdgeDelivered, false)
-			}
+		for _, a := range t.constraints[i].attrs() {
+			f.linkRefs(j, t, &a.refs, rota.EdgeDelivered, false)
 		}
 	}
 	for i := range t.lists {

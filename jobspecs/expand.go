@@ -126,12 +126,7 @@ func (t *template) perInstance() bool {
 		}
 	}
 	return slices.ContainsFunc(t.constraints, func(c constraintBlock) bool {
-		for _, a := range []*attr{c.attribute, c.operator, c.value} {
-			if a != nil && a.refs.perInstance() {
-				return true
-			}
-		}
-		return false
+		return slices.ContainsFunc(c.attrs(), func(a *attr) bool { return a.refs.perInstance() })
 	})
 }
 

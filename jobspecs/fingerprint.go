@@ -22,12 +22,21 @@ func fingerprint(s *rota.TaskSpec) string {
 		b = texts(b, c.Attribute, string(c.Operator))
 		b = list(b, c.Values)
 	}
+	b = binary.AppendUvarint(b, uint64(len(s.Affinities)))
+	for _, a := range s.Affinities {
+		b = texts(b, a.Constraint.Attribute, string(a.Constraint.Operator))
+		b = numbers(list(b, a.Constraint.Values), int64(a.Weight))
+	}
+	b = binary.AppendUvarint(b, uint64(len(s.Spreads)))
+	for _, sp := range s.Spreads {
+		b = numbers(texts(b, sp.Attribute), int64(sp.Weight))
+	}
 	b = list(b, s.Late)
 	r, g, p, t := &s.Resources, &s.Resources.GPU, &s.Retry, &s.Timeouts
 	b = texts(b, g.Model)
 	b = numbers(b, int64(s.Priority), r.CPUMilli, r.MemoryBytes, r.DiskBytes, int64(g.Count), g.MemoryBytes, g.ShareMilli,
 		int64(p.MaxAttempts), int64(p.Initial), int64(p.Max), p.MultiplierMilli, flag(p.Jitter), flag(p.On == nil), int64(len(p.On)),
-		int64(t.ScheduleToStart), int64(t.StartToClose), int64(t.ScheduleToClose), int64(s.Stop.Grace), flag(s.AllowFailure), flag(s.Input == nil))
+		int64(t.ScheduleToStart), int64(t.StartToClose), int64(t.ScheduleToClose), int64(s.Stop.Grace), flag(s.AllowFailure), flag(s.Input == nil), flag(s.DistinctHosts))
 	for _, c := range p.On {
 		b = append(b, byte(c))
 	}

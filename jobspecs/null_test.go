@@ -36,6 +36,10 @@ var optional = []struct{ block, name, value string }{
 	{"gpu", "share", `0.5`},
 	{"routing", "required_capabilities", `["a"]`},
 	{"constraint", "operator", `"="`},
+	{"affinity", "operator", `"="`},
+	{"affinity", "weight", `7`},
+	{"spread", "weight", `7`},
+	{"", "distinct_hosts", `true`},
 	{"retry", "max_attempts", `2`},
 	{"retry", "backoff", `"fixed"`},
 	{"retry", "initial", `"1s"`},
@@ -65,8 +69,10 @@ func withAttribute(block, name, value string) string {
 		defaults = "defaults {\n retry {\n " + line + "\n }\n }"
 	case "gpu":
 		inTask = "resources {\n gpu {\n " + line + "\n }\n }"
-	case "constraint":
-		inTask = "constraint {\n attribute = \"label.x\"\n value = \"1\"\n " + line + "\n }"
+	case "spread":
+		inTask = "spread {\n attribute = \"label.x\"\n " + line + "\n }"
+	case "constraint", "affinity":
+		inTask = block + " {\n attribute = \"label.x\"\n value = \"1\"\n " + line + "\n }"
 	default:
 		inTask = block + " {\n " + line + "\n }"
 	}

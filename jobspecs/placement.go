@@ -11,7 +11,7 @@ import (
 	"github.com/rota-sched/rota"
 )
 
-// What a task asks of a node: resources, capabilities, constraints.
+// What a task asks of a node: resources and capabilities.
 
 func (b *specBuilder) resources() {
 	res := &b.spec.Resources
@@ -73,64 +73,11 @@ func (b *specBuilder) placement() {
 			b.bad(a.expr.Range(), "A capability is empty", "Name what the node must offer, as in rota start --capability NAME.")
 		}
 	}
-	for i := range b.task.constraints {
-		b.constraint(&b.task.constraints[i])
+	if distinct, g := b.bool(b.attr("distinct_hosts")); g == gotValue {
+		b.spec.DistinctHosts = distinct
 	}
+	b.choices()
 	slices.SortFunc(b.spec.Constraints, func(x, y rota.Constraint) int {
 		return cmp.Or(strings.Compare(x.Attribute, y.Attribute), strings.Compare(string(x.Operator), string(y.Operator)), slices.Compare(x.Values, y.Values))
 	})
-}
-
-func (b *specBuilder) constraint(block *constraintBlock) {
-	c := rota.Constraint{Operator: rota.OpEqual}
-	name, g := b.text(block.attribute)
-	switch {
-	case g == gotNothing || block.value == nil:
-		b.bad(block.at, "A constraint needs an attribute and a value", `Write: attribute = "label.rack", operator = "=", value = "a".`)
-		return
-	case g == gotValue && !rota.IsConstraintAttribute(name):
-		known := append(rota.ConstraintAttributes(), "label.NAME", "capability.NAME")
-		b.bad(block.attribute.expr.Range(), fmt.Sprintf("There is no attribute %q of nodes", name), sentences(didYouMean(name, known), "Choose "+oneOf(known)+"."))
-		return
-	}
-	c.Attribute = name
-	if word, g := b.word(block.operator, operatorWords(), laterOperators); g == gotValue {
-		c.Operator = rota.Operator(word)
-	}
-	if !b.constraintValues(block.value, &c) {
-		return
-	}
-	b.spec.Constraints = append(b.spec.Constraints, c)
-}
-
-// constraintValues reads the value, or the list of values for "in". Sizes become
-// bytes for the attributes that are sizes.
-func (b *specBuilder) constraintValues(a *attr, c *rota.Constraint) bool {
-	var texts []string
-	var g got
-	if c.Operator == rota.OpIn {
-		texts, g = b.texts(a)
-	} else {
-		var text string
-		text, g = b.text(a)
-		texts = []string{text}
-	}
-	if g == gotNothing || g == gotValue && len(texts) == 0 {
-		b.bad(a.expr.Range(), "The constraint has no value", "Say what to compare with; null and an empty list allow no node.")
-	}
-	if g != gotValue || len(texts) == 0 {
-		return false
-	}
-	if c.Attribute == "node.memory" || c.Attribute == "gpu.memory" {
-		for i, text := range texts {
-			n, err := rota.ParseSize(text)
-			if err != nil {
-				b.bad(elementRange(a.expr, i), fmt.Sprintf("%q cannot be compared", c.Attribute), capital(err.Error())+".")
-				return false
-			}
-			texts[i] = fmt.Sprint(n)
-		}
-	}
-	c.Values = texts
-	return true
 }

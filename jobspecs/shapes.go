@@ -49,7 +49,7 @@ var (
 		name: "task", labels: 1, many: true,
 		attrs: []string{
 			"type", "driver", "command", "env", "workdir", "depends_on", "after_any", "after_failure", "allow_failure",
-			"when", "for_each", "priority", "rerun",
+			"when", "for_each", "priority", "rerun", "distinct_hosts",
 		},
 		blocks: []*shape{
 			{name: "input", open: true, later: []string{"prompt", "prompt_file", "context"}},
@@ -57,6 +57,8 @@ var (
 			resourcesShape,
 			{name: "routing", attrs: []string{"required_capabilities"}, later: []string{"preferred_agent"}},
 			{name: "constraint", attrs: []string{"attribute", "operator", "value"}, many: true},
+			{name: "affinity", attrs: []string{"attribute", "operator", "value", "weight"}, many: true},
+			{name: "spread", attrs: []string{"attribute", "weight"}, many: true},
 			retryShape,
 			timeoutsShape,
 			{name: "stop", attrs: []string{"signal", "grace"}},
@@ -64,8 +66,7 @@ var (
 		},
 		later: append([]string{
 			"constraints", "heartbeat", "image", "files", "agent", "on_disconnect", "lost_after", "poison", "preemptible",
-			"checkpoint", "on_failure", "compensate", "artifact", "secrets", "sandbox", "gang", "distinct_hosts", "affinity",
-			"spread", "expand",
+			"checkpoint", "on_failure", "compensate", "artifact", "secrets", "sandbox", "gang", "expand",
 		}, flowWords...),
 	}
 
@@ -96,15 +97,14 @@ var (
 
 // Words that attributes choose from, and those of the language that come later.
 var (
-	builtDrivers   = []string{string(rota.DriverExec), string(rota.DriverNoop)}
-	laterDrivers   = []string{"llm", "agent", "http", "container", "pull", "job"}
-	builtOutputs   = []string{string(rota.OutputText), string(rota.OutputJSON)}
-	laterOutputs   = []string{"markdown", "code", "artifact"}
-	backoffs       = []string{string(rota.BackoffNone), string(rota.BackoffFixed), string(rota.BackoffExponential)}
-	reruns         = []string{string(rota.RerunAlways), string(rota.RerunAsk), string(rota.RerunNever)}
-	onFailures     = []string{string(rota.FailureContinue), string(rota.FailureCancel)}
-	laterOperators = []string{"regexp", "version", "set_contains"}
-	stopSignals    = []string{"SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGKILL"}
+	builtDrivers = []string{string(rota.DriverExec), string(rota.DriverNoop)}
+	laterDrivers = []string{"llm", "agent", "http", "container", "pull", "job"}
+	builtOutputs = []string{string(rota.OutputText), string(rota.OutputJSON)}
+	laterOutputs = []string{"markdown", "code", "artifact"}
+	backoffs     = []string{string(rota.BackoffNone), string(rota.BackoffFixed), string(rota.BackoffExponential)}
+	reruns       = []string{string(rota.RerunAlways), string(rota.RerunAsk), string(rota.RerunNever)}
+	onFailures   = []string{string(rota.FailureContinue), string(rota.FailureCancel)}
+	stopSignals  = []string{"SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGKILL"}
 
 	// taskAttributes are what a reference to a task has.
 	taskAttributes = []string{"output", "status", "exit_code", "attempts", "node", "cost"}

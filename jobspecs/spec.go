@@ -212,6 +212,14 @@ func (b *specBuilder) inputs() {
 	b.spec.Input = raw
 }
 
+func textBytes(list []string) int {
+	n := 0
+	for _, v := range list {
+		n += len(v)
+	}
+	return n
+}
+
 // sizes bounds what one task brings along.
 func (b *specBuilder) sizes() {
 	s, n := b.spec, len(b.spec.Input)+len(b.spec.Workdir)
@@ -222,9 +230,10 @@ func (b *specBuilder) sizes() {
 		n += len(p.Key) + len(p.Value)
 	}
 	for _, c := range s.Constraints {
-		for _, v := range c.Values {
-			n += len(v)
-		}
+		n += textBytes(c.Values)
+	}
+	for _, a := range s.Affinities {
+		n += textBytes(a.Constraint.Values)
 	}
 	if n > rota.MaxSpecValues {
 		b.bad(b.task.block.DefRange(), fmt.Sprintf("Task %q brings too much along", b.task.label),

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -29,8 +30,8 @@ type job struct {
 type template struct {
 	label       string
 	block       *hclsyntax.Block
-	attrs       []*attr // by name; input.* among them, in the order of the file
-	constraints []constraintBlock
+	attrs       []*attr           // by name; input.* among them, in the order of the file
+	constraints []constraintBlock // affinities and spreads among them
 	forEach     *attr
 	matrix      *hclsyntax.Block
 	axes        []string // of the matrix, in the order of the file
@@ -48,9 +49,17 @@ type template struct {
 	value     cty.Value
 }
 
+// constraintBlock is a constraint, affinity or spread.
 type constraintBlock struct {
-	at                         hcl.Range
-	attribute, operator, value *attr
+	kind                               string
+	at                                 hcl.Range
+	attribute, operator, value, weight *attr
+}
+
+// attrs are those that are written.
+func (c *constraintBlock) attrs() []*attr {
+	all := []*attr{c.attribute, c.operator, c.value, c.weight}
+	return slices.DeleteFunc(all, func(a *attr) bool { return a == nil })
 }
 
 // depList is depends_on, after_any or after_failure.
@@ -235,14 +244,16 @@ func (f *File) readTaskBlocks(t *template, may allowed) {
 			checkWords(f.report, b.Body, sh, "matrix")
 		case "output":
 			f.gather(b, sh, "output", allowed{where: "output"}, add)
-		case "constraint":
-			c := constraintBlock{at: b.TypeRange}
-			f.gather(b, sh, "constraint", may, func(a *attr) {
-				switch a.name {
-				case "constraint.attribute":
+		case "constraint", "affinity", "spread":
+			c := constraintBlock{kind: b.Type, at: b.TypeRange}
+			f.gather(b, sh, b.Type, may, func(a *attr) {
+				switch strings.TrimPrefix(a.name, b.Type+".") {
+				case "attribute":
 					c.attribute = a
-				case "constraint.operator":
+				case "operator":
 					c.operator = a
+				case "weight":
+					c.weight = a
 				default:
 					c.value = a
 				}

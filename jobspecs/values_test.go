@@ -80,7 +80,28 @@ func TestWrongValuesAreRefusedWhereTheyStand(t *testing.T) {
 		{"constraint", `attribute = "label.a"`, "value"},
 		{"constraint", "attribute = \"node.memry\"\n value = 1", `"node.memory"`},
 		{"constraint", "attribute = \"label.a\"\n operator = \"==\"\n value = 1", `"="`},
-		{"constraint", "attribute = \"label.a\"\n operator = \"regexp\"\n value = 1", "not built yet"},
+		{"constraint", "attribute = \"label.a\"\n operator = \"regexp\"\n value = \"a(\"", "missing closing )"},
+		{"constraint", "attribute = \"label.a\"\n operator = \"regexp\"\n value = \"" + strings.Repeat("x", 300) + "\"", "300 bytes"},
+		{"constraint", "attribute = \"node.kernel\"\n operator = \"version\"\n value = \"newest\"", "is no version"},
+		{"constraint", "attribute = \"node.capabilities\"\n operator = \"set_contains\"\n value = \"a\"", "list"},
+		{"constraint", "attribute = \"node.capability\"\n value = \"a\"", `"node.capabilities"`},
+		{"constraint", "attribute = \"run.tasks\"\n value = 0", "affinity"},
+		{"constraint", "attribute = \"node.disk\"\n operator = \">=\"\n value = \"big\"", "size"},
+		{"affinity", `attribute = "label.a"`, "value"},
+		{"affinity", "attribute = \"node.memry\"\n value = 1", `"node.memory"`},
+		{"affinity", "attribute = \"label.a\"\n value = 1\n weight = 101", "-100 to 100"},
+		{"affinity", "attribute = \"label.a\"\n value = 1\n weight = 0", "no weight"},
+		{"affinity", "attribute = \"label.a\"\n value = 1\n weight = 1.5", "whole"},
+		{"affinity", "attribute = \"label.a\"\n value = 1\n wieght = 5", `"weight"`},
+		{"affinity", "attribute = \"label.a\"\n operator = \"regexp\"\n value = \"[\"", "cannot be read"},
+		{"spread", `weight = 5`, "attribute"},
+		{"spread", `attribute = "gpu.model"`, "one value"},
+		{"spread", `attribute = "node.nme"`, `"node.name"`},
+		{"spread", "attribute = \"label.rack\"\n weight = -5", "0 to 100"},
+		{"spread", "attribute = \"label.rack\"\n value = 1", "value"},
+		{"", `distinct_hosts = "maybe"`, "bool"},
+		{"", `affinity = []`, "block"},
+		{"", strings.Repeat("spread {\n attribute = \"label.a\"\n }\n", 5), "limit is 4"},
 		{"constraint", "attribute = \"label.a\"\n operator = \"in\"\n value = \"x\"", "list"},
 		{"constraint", "attribute = \"label.a\"\n operator = \"in\"\n value = []", "no value"},
 		{"constraint", "attribute = \"label.a\"\n value = null", "no value"},
@@ -113,7 +134,7 @@ func TestWrongValuesAreRefusedWhereTheyStand(t *testing.T) {
 			}
 			_, ds := jobspecs.Parse(jobspecs.Source{Filename: "t.hcl", Text: []byte(oneTask(body))}, jobspecs.Inputs{})
 			d, ok := firstError(ds)
-			if !ok || d.Range.Start.Line < line || d.Range.Start.Line > line+4 || !strings.Contains(d.Summary+" "+d.Detail, c.word) {
+			if !ok || d.Range.Start.Line < line || d.Range.Start.Line > line+14 || !strings.Contains(d.Summary+" "+d.Detail, c.word) {
 				t.Errorf("%q is not said on line %d:\n%s", c.word, line, ds.Error())
 			}
 			if d.Snippet == "" {

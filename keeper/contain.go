@@ -19,7 +19,7 @@ const selfExe = "/proc/self/exe"
 // throw-away child, and makes the tree that uses it.
 func contain(cfg *MainConfig, id string) (*tree, Containment) {
 	c := Containment{Level: LevelNone, PerTask: "mark", Why: cfg.Why}
-	t := &tree{id: id, groups: map[*markGroup]bool{}}
+	t := &tree{id: id, hold: -1, groups: map[*markGroup]bool{}}
 	allowed := func(l Level) bool {
 		return cfg.Level == "" || slices.Index(Levels(), cfg.Level) <= slices.Index(Levels(), l)
 	}
@@ -46,6 +46,11 @@ func contain(cfg *MainConfig, id string) (*tree, Containment) {
 	}
 	dir, err := findCgroup(id, probeCgroup)
 	if err != nil {
+		c.Why = append(c.Why, "cgroup: "+err.Error())
+		return t, c
+	}
+	if t.hold, err = holdCgroup(dir); err != nil {
+		removeCgroup(dir)
 		c.Why = append(c.Why, "cgroup: "+err.Error())
 		return t, c
 	}

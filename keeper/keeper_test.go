@@ -1,7 +1,10 @@
 package keeper_test
 
 import (
+	"encoding/json"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -137,4 +140,32 @@ func TestADaemonLeftBehindEndsWithItsTask(t *testing.T) {
 			t.Errorf("the daemon is still alive: %v", left)
 		}
 	})
+}
+
+// TestAttemptsStartAlthoughTheirCgroupsWereTidiedAway: empty groups are anybody's
+// to remove.
+func TestAttemptsStartAlthoughTheirCgroupsWereTidiedAway(t *testing.T) {
+	w := newWorld(t, keeper.LevelCgroup)
+	var life struct{ Cgroup string }
+	if err := json.Unmarshal([]byte(read(t, filepath.Join(w.data, "keeper", "life.json"))), &life); err != nil {
+		t.Fatal(err)
+	}
+	if life.Cgroup == "" {
+		t.Skip("no cgroups here")
+	}
+	for _, key := range []string{"first", "second", "third"} {
+		if a := w.wait(w.spawn(key, "exit 0")); a.Exit.Code != 0 {
+			t.Fatalf("%+v", a)
+		}
+		below, err := filepath.Glob(filepath.Join(life.Cgroup, "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, dir := range append(below, life.Cgroup) {
+			_ = os.Remove(dir) // the kernel's files stay
+		}
+		if _, err := os.Stat(life.Cgroup); err == nil {
+			t.Fatal("the keeper's group is still there")
+		}
+	}
 }

@@ -142,6 +142,7 @@ func (s *shell) run(ctx context.Context, dir string) error {
 	if s.cfg.Ready > 0 {
 		sayReady(s.cfg.Ready, readyWord)
 	}
+	s.work.Go(s.sweepLeftovers)
 	<-ctx.Done()
 	s.shutDown(l)
 	s.work.Wait()

@@ -22,6 +22,8 @@ type markGroup struct {
 
 func (g *markGroup) mark() string { return g.name }
 
+func (g *markGroup) again() bool { return false }
+
 func (g *markGroup) prepare(*syscall.SysProcAttr) {}
 
 func (g *markGroup) started(pid int) {

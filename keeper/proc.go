@@ -67,10 +67,12 @@ func (s *shell) prepare(r *SpawnRequest) (*proc, error) {
 	if p.argv0, err = lookUp(r.Argv[0], r.Dir, r.Env); err != nil {
 		return nil, err
 	}
-	if p.group, err = s.tree.group(); err != nil {
+	g, err := s.tree.group(false)
+	if err != nil {
 		return nil, fmt.Errorf("contain %s: %w", r.Ref, err)
 	}
-	p.env = append(append(make([]string, 0, len(r.Env)+1), r.Env...), markKey+"="+p.group.mark())
+	p.env = append(append(make([]string, 0, len(r.Env)+1), r.Env...), "")
+	p.contain(g)
 	limit := r.LogBytes
 	if limit <= 0 {
 		limit = DefaultLogBytes
@@ -84,6 +86,12 @@ func (s *shell) prepare(r *SpawnRequest) (*proc, error) {
 		return nil, fmt.Errorf("make the pipes of %s: %w", r.Ref, err)
 	}
 	return p, nil
+}
+
+// contain sets the group that is to hold it.
+func (p *proc) contain(g group) {
+	p.group = g
+	p.env[len(p.env)-1] = markKey + "=" + g.mark()
 }
 
 // discard gives back what was prepared for a start that did not happen.
@@ -180,6 +188,15 @@ func (s *shell) start(a Fork) {
 	}
 	p.group.prepare(attr.Sys)
 	pid, err := syscall.ForkExec(p.argv0, p.argv, attr)
+	if err != nil && p.group.again() {
+		// Perhaps the group has been removed or changed since it was used.
+		if g, groupErr := s.tree.group(true); groupErr == nil {
+			p.group.discard()
+			p.contain(g)
+			g.prepare(attr.Sys)
+			pid, err = syscall.ForkExec(p.argv0, p.argv, attr)
+		}
+	}
 	if err != nil {
 		text, fault := explainExec(p.argv0, err)
 		s.step(StartFailed{Token: a.Token, Ref: a.Ref, Kind: rota.KindOverloaded, Detail: text, Refused: fault})

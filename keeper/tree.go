@@ -1,7 +1,6 @@
 package keeper
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -28,6 +27,7 @@ type group interface {
 	discard()
 	signal(sig syscall.Signal)
 	kill()
+	again() bool // whether it was another attempt's before
 	quick() bool // whether empty may be called under the table's lock
 	// empty reports that nothing of it is alive, and then gives back what it took.
 	empty() bool
@@ -39,10 +39,12 @@ type tree struct {
 	cgroup string // the keeper's own; empty: groups go by mark
 	walk   bool   // orphans come to the keeper, so that a walk finds them below it
 	last   atomic.Uint64
+	pool   cgroupPool
 
 	hunts sync.WaitGroup // walks that signal
 
 	mu      sync.Mutex // guards all below
+	hold    int        // open on cgroup, with the lock that says this keeper lives; -1: not held
 	groups  map[*markGroup]bool
 	journal *os.File // of what was started, on the levels that need it; may be nil
 
@@ -50,15 +52,17 @@ type tree struct {
 	scan     *scan
 }
 
-func (t *tree) group() (group, error) {
+// group makes the group of an attempt; fresh: of nothing that another one used.
+func (t *tree) group(fresh bool) (group, error) {
 	n := strconv.FormatUint(t.last.Add(1), 10)
 	mark := t.id + "." + n
 	if t.cgroup != "" {
-		g, err := newCgroupGroup(filepath.Join(t.cgroup, n), mark)
-		if errors.Is(err, os.ErrNotExist) { // somebody tidied up: while it is empty, anybody can
-			_ = os.Mkdir(t.cgroup, 0o755)
-			g, err = newCgroupGroup(filepath.Join(t.cgroup, n), mark)
+		if !fresh {
+			if g := t.pool.get(mark); g != nil {
+				return g, nil
+			}
 		}
+		g, err := t.freshCgroup(n, mark)
 		if err != nil {
 			return nil, err
 		}
@@ -103,7 +107,11 @@ func (t *tree) note(pid int) {
 func (t *tree) close() {
 	t.hunts.Wait()
 	if t.cgroup != "" {
+		t.pool.drop()
 		removeCgroup(t.cgroup)
+		t.mu.Lock()
+		t.letGo()
+		t.mu.Unlock()
 	} else {
 		sweepMarked(t.id, nil)
 	}

@@ -202,7 +202,7 @@ func (c *Core) addOrder(v *rota.View, x *held) {
 	t := x.task
 	v.Start = append(v.Start, rota.Assignment{
 		Task: t.ID, Namespace: t.Namespace, Job: c.streams.jobs[t.ID.Run], Fence: x.hold.Fence,
-		IdempotencyKey: t.ID.String(), GPUs: x.hold.GPUs, Spec: t.Spec,
+		IdempotencyKey: t.ID.String(), GPUs: x.hold.GPUs, Spec: t.Spec.ForNode(),
 	})
 }
 

@@ -60,11 +60,11 @@ func (t *Trial) DryRun(job *rota.Job, now rota.Instant) Dry {
 	place := map[rota.TaskKey]int{}
 	for order, nt := range job.Tasks {
 		spec := job.Specs[nt.Spec]
-		c := t.nodes.classOf(spec)
+		c := t.nodes.classOf(rota.TaskID{Key: nt.Key}, spec)
 		at, seen := impossible[c]
 		switch {
 		case !seen:
-			impossible[c] = t.nodes.checkPossible(&dry, spec, nt.Key)
+			impossible[c] = t.nodes.checkPossible(&dry, c, nt.Key)
 		case at != outside:
 			dry.Impossible[at].Tasks++
 		}
@@ -96,13 +96,13 @@ func (t *Trial) DryRun(job *rota.Job, now rota.Instant) Dry {
 // checkPossible notes a demand that no node could ever meet and returns its place
 // in the list; outside if some node could. What late expressions ask for is not
 // looked at before it is known.
-func (s *Scheduler) checkPossible(dry *Dry, spec *rota.TaskSpec, key rota.TaskKey) int {
+func (s *Scheduler) checkPossible(dry *Dry, c *class, key rota.TaskKey) int {
 	for _, h := range s.hosts {
-		if rota.Eligible(h.node, spec) == rota.MisfitNone {
+		if c.demand.Eligible(h.node) == rota.MisfitNone {
 			return outside
 		}
 	}
-	reason := reasonOf(s.judgeAll(spec), QueuePlace{})
+	reason := reasonOf(s.judgeAll(c), QueuePlace{})
 	dry.Impossible = append(dry.Impossible, Impossible{Tasks: 1, Key: key, Reason: reason})
 	return len(dry.Impossible) - 1
 }

@@ -45,7 +45,7 @@ func (s *Scheduler) Explain(id rota.TaskID, now rota.Instant) (Explanation, bool
 		return Explanation{}, false
 	}
 	s.settle()
-	verdicts := s.judgeAll(x.task.Spec)
+	verdicts := s.judgeAll(x.class)
 	q := s.placeOf(x)
 	e := Explanation{Task: id, Status: x.task.Status, Queue: &q, Nodes: listVerdicts(verdicts)}
 	if p, proposed := s.proposed[id]; proposed {
@@ -65,10 +65,17 @@ func (s *Scheduler) Explain(id rota.TaskID, now rota.Instant) (Explanation, bool
 
 // judgeAll asks every node, the nearest miss first: those that could ever run it,
 // then those that lack least.
-func (s *Scheduler) judgeAll(spec *rota.TaskSpec) []verdict {
+func (s *Scheduler) judgeAll(c *class) []verdict {
 	verdicts := make([]verdict, len(s.hosts))
+	var w *wish
+	if c.wishes {
+		w = c.ranks.wished(s, c)
+	}
 	for i, h := range s.hosts {
-		verdicts[i] = judge(h, spec)
+		verdicts[i] = judge(h, c)
+		if w != nil && len(verdicts[i].never) == 0 {
+			verdicts[i].points, verdicts[i].wish = w.points(c, h), w.words(c, h)
+		}
 	}
 	gone := func(v verdict) int {
 		if v.host.node.Session.IsZero() {
@@ -77,7 +84,7 @@ func (s *Scheduler) judgeAll(spec *rota.TaskSpec) []verdict {
 		return 0
 	}
 	slices.SortFunc(verdicts, func(a, b verdict) int {
-		if c := cmp.Or(cmp.Compare(len(a.never), len(b.never)), cmp.Compare(gone(a), gone(b)), cmp.Compare(len(a.now), len(b.now))); c != 0 {
+		if c := cmp.Or(cmp.Compare(len(a.never), len(b.never)), cmp.Compare(gone(a), gone(b)), cmp.Compare(len(a.now), len(b.now)), cmp.Compare(b.points, a.points)); c != 0 {
 			return c
 		}
 		if a.host.precedes(b.host) {
@@ -171,7 +178,7 @@ func listVerdicts(verdicts []verdict) []NodeVerdict {
 	list := make([]NodeVerdict, 0, min(len(verdicts), MaxVerdicts))
 	for _, v := range verdicts[:min(len(verdicts), MaxVerdicts)] {
 		list = append(list, NodeVerdict{
-			Node: v.host.node.Name, Never: len(v.never) > 0, Code: first(v).misfit.String(), Text: words(append(v.never, v.now...)),
+			Node: v.host.node.Name, Never: len(v.never) > 0, Code: first(v).misfit.String(), Text: v.text(),
 		})
 	}
 	return list

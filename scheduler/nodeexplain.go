@@ -36,7 +36,7 @@ func (s *Scheduler) ExplainNode(id rota.NodeID) (NodeExplanation, bool) {
 			continue
 		}
 		e.Queued += n
-		v := judge(h, c.spec)
+		v := judge(h, c)
 		switch {
 		case len(v.never) > 0:
 			e.Never += n

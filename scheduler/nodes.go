@@ -24,6 +24,7 @@ type host struct {
 	// by this very record. They wait for a newer one: two sides that disagree must
 	// not ask each other for ever.
 	disputed []*item
+	tenants  map[rota.RunID]tenants
 }
 
 // proposal is a placement that was proposed and is neither seen nor refused yet.

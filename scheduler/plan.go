@@ -16,23 +16,27 @@ func (s *Scheduler) Plan(now rota.Instant, limit int) []rota.NewPlacement {
 	for len(placements) < limit && len(s.heads) > 0 {
 		c := s.heads[0]
 		c.ranks.follow(s, c)
-		if len(c.ranks.best) == 0 {
+		at := outside
+		if len(c.ranks.best) > 0 {
+			at = c.ranks.pick(s, c)
+		}
+		if at == outside {
 			s.park(c)
 			continue
 		}
-		if p, ok := s.place(c, s.hosts[c.ranks.best[0].host]); ok {
+		if p, ok := s.place(c, at); ok {
 			placements = append(placements, p)
 		}
 	}
 	return placements
 }
 
-// place proposes the head of a class for its best candidate.
-func (s *Scheduler) place(c *class, h *host) (rota.NewPlacement, bool) {
-	x := c.queue[0]
+// place proposes the head of a class for a candidate with room.
+func (s *Scheduler) place(c *class, at int) (rota.NewPlacement, bool) {
+	x, h := c.queue[0], s.hosts[c.ranks.best[at].host]
 	grants := c.ranks.grants(h, x.task.Spec.Resources.GPU)
-	if rota.Fits(h.node, h.held, x.task.Spec, grants) != rota.MisfitNone {
-		c.ranks.remove(s, 0) // the state machine would say the same
+	if c.demand.Fits(h.node, h.held, grants) != rota.MisfitNone {
+		c.ranks.remove(s, int32(at)) // the state machine would say the same
 		return rota.NewPlacement{}, false
 	}
 	p := &proposal{
@@ -42,6 +46,7 @@ func (s *Scheduler) place(c *class, h *host) (rota.NewPlacement, bool) {
 	s.dequeue(x)
 	s.proposed[x.task.ID] = p
 	h.proposed = append(h.proposed, p)
+	s.tenancy(h, x.task.ID, 1)
 	s.touch(h, h.held.Add(&h.node.Capacity, p.hold))
 	return rota.NewPlacement{Task: x.task.ID, Session: h.node.Session, GPUs: grants}, true
 }

@@ -79,6 +79,11 @@ func (f *factory) register() {
 	if rapid.Bool().Draw(f.t, "capable") {
 		info.Capabilities = []string{"docker"}
 	}
+	info.Labels = []rota.Pair{{Key: "rack", Value: fmt.Sprintf("r%d", i%3)}}
+	if i == 5 {
+		info.Labels = nil
+	}
+	info.Kernel = fmt.Sprintf("6.%d.0-%d-amd64", i, i)
 	info.Capacity.GPUs = drawGPUs[:rapid.IntRange(0, 4).Draw(f.t, "gpus")]
 	f.apply(rota.RegisterNode{Info: info, Boot: "b"})
 	f.upset()
@@ -104,8 +109,9 @@ func (f *factory) submit() {
 		if rapid.IntRange(0, 9).Draw(f.t, "pooled") == 0 {
 			spec.Constraints = []rota.Constraint{{Attribute: "node.pool", Operator: rota.OpEqual, Values: []string{"p1"}}}
 		}
+		drawWishes(f.t, spec)
 		op.Specs = append(op.Specs, spec)
-		op.Tasks = append(op.Tasks, rota.NewTask{Key: rota.TaskKey(fmt.Sprintf("t%d", i)), Spec: i})
+		op.Tasks = append(op.Tasks, rota.NewTask{Key: rota.TaskKey(fmt.Sprintf("t%d[%d]", i%2, i)), Spec: i})
 	}
 	op.Total = n
 	if r := f.apply(op); r.Kind != rota.KindNone {
@@ -263,13 +269,16 @@ func (f *factory) checkNaive(limit int) {
 	}
 	policy := scheduler.Adapted(scheduler.DefaultWeights(), sn.Known(), scheduler.MachinesOf(sn.Nodes()))
 	var want []rota.NewPlacement
+	holds := slices.Collect(sn.AllHolds())
 	for _, t := range queue {
 		if len(want) == limit {
 			break
 		}
-		if n, grants := naiveBest(policy, nodes, t.Spec); n != nil {
+		if n, grants := naiveBest(policy, nodes, holds, t); n != nil {
 			want = append(want, rota.NewPlacement{Task: t.ID, Session: n.Session, GPUs: grants})
-			n.Held = n.Held.Add(&n.Capacity, rota.Hold{Resources: t.Spec.Resources, GPUs: grants})
+			h := rota.Hold{Task: t.ID, Session: n.Session, Resources: t.Spec.Resources, GPUs: grants}
+			n.Held = n.Held.Add(&n.Capacity, h)
+			holds = append(holds, &h)
 		}
 	}
 	got := f.rebuilt().Plan(f.at, limit)
@@ -283,8 +292,10 @@ func (f *factory) checkNaive(limit int) {
 	}
 }
 
-func naiveBest(policy scheduler.Policy, nodes []*rota.Node, spec *rota.TaskSpec) (*rota.Node, []rota.GPUGrant) {
+func naiveBest(policy scheduler.Policy, nodes []*rota.Node, holds []*rota.Hold, t *rota.Task) (*rota.Node, []rota.GPUGrant) {
 	var best *rota.Node
+	var bestPoints int
+	spec := t.Spec
 	var bestScore int64
 	var bestGrants []rota.GPUGrant
 	for _, n := range nodes {
@@ -312,8 +323,13 @@ func naiveBest(policy scheduler.Policy, nodes []*rota.Node, spec *rota.TaskSpec)
 		if rota.Fits(n, n.Held, spec, grants) != rota.MisfitNone {
 			continue
 		}
-		if best == nil || score > bestScore || score == bestScore && n.Name < best.Name {
-			best, bestScore, bestGrants = n, score, grants
+		points, shunned := naiveWish(nodes, holds, t, n)
+		if shunned {
+			continue
+		}
+		better := best == nil || score > bestScore || score == bestScore && n.Name < best.Name
+		if best == nil || points > bestPoints || points == bestPoints && better {
+			best, bestPoints, bestScore, bestGrants = n, points, score, grants
 		}
 	}
 	return best, bestGrants
@@ -358,7 +374,7 @@ func (f *factory) checkReasons() {
 func TestNothingIsPlacedTwiceOrOverItsRoom(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		f := &factory{t: t, state: fsm.New(), sched: scheduler.New(scheduler.Config{}), at: rota.InstantOf(time.Unix(1_800_000_000, 0))}
-		f.apply(rota.RaiseFormat{Format: rota.FormatArrivals})
+		f.apply(rota.RaiseFormat{Format: rota.FormatPlacement})
 		f.register()
 		for range rapid.IntRange(1, 40).Draw(t, "steps") {
 			f.at = f.at.Add(time.Duration(rapid.IntRange(0, 30).Draw(t, "seconds")) * time.Second)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/rota-sched/rota"
@@ -44,10 +45,15 @@ func orderKey(t *rota.Task, perLevel int64) int64 {
 	return int64(t.QueuedAt) - int64(t.Spec.Priority)*perLevel
 }
 
-// class is everything queued that asks for the same.
+// class is everything queued that asks for the same. Tasks that wish for nodes by
+// what their siblings do are of one class only with those siblings.
 type class struct {
 	name   string
 	spec   *rota.TaskSpec // of one of them: the demands are the same for all
+	demand *rota.Demand   // of spec
+	wishes bool           // run and label are those of all of them
+	run    rota.RunID
+	label  string
 	queue  heap[*item]
 	at     int  // position among the heads; outside: parked, or nothing queued
 	parked bool // its head fits nowhere until some node gains
@@ -67,7 +73,7 @@ func (c *class) before(o *class) bool { return c.queue[0].before(o.queue[0]) }
 const maxIdleClasses = 256
 
 // appendDemand writes what a spec asks of a node; equal demands give equal bytes.
-func appendDemand(b []byte, s *rota.TaskSpec) []byte {
+func appendDemand(b []byte, id rota.TaskID, s *rota.TaskSpec) []byte {
 	str := func(v string) {
 		b = binary.AppendUvarint(b, uint64(len(v)))
 		b = append(b, v...)
@@ -82,7 +88,7 @@ func appendDemand(b []byte, s *rota.TaskSpec) []byte {
 	for _, c := range s.Capabilities {
 		str(c)
 	}
-	for _, c := range s.Constraints {
+	constraint := func(c *rota.Constraint) {
 		str(c.Attribute)
 		str(string(c.Operator))
 		b = binary.AppendUvarint(b, uint64(len(c.Values)))
@@ -90,19 +96,41 @@ func appendDemand(b []byte, s *rota.TaskSpec) []byte {
 			str(v)
 		}
 	}
-	return b
+	b = binary.AppendUvarint(b, uint64(len(s.Constraints)))
+	for i := range s.Constraints {
+		constraint(&s.Constraints[i])
+	}
+	if !s.Wishes() {
+		return b
+	}
+	str(string(id.Run))
+	str(id.Key.Label())
+	b = binary.AppendUvarint(b, uint64(len(s.Affinities)))
+	for i := range s.Affinities {
+		constraint(&s.Affinities[i].Constraint)
+		b = binary.AppendVarint(b, int64(s.Affinities[i].Weight))
+	}
+	for _, sp := range s.Spreads {
+		str(sp.Attribute)
+		b = binary.AppendVarint(b, int64(sp.Weight))
+	}
+	return strconv.AppendBool(b, s.DistinctHosts)
 }
 
-// classOf finds or makes the class of a spec.
-func (s *Scheduler) classOf(spec *rota.TaskSpec) *class {
-	if s.lastClass != nil && s.lastSpec == spec {
-		return s.lastClass
+// classOf finds or makes the class of a task.
+func (s *Scheduler) classOf(id rota.TaskID, spec *rota.TaskSpec) *class {
+	if c := s.lastClass; c != nil && s.lastSpec == spec && (!c.wishes || c.run == id.Run && c.label == id.Key.Label()) {
+		return c
 	}
-	s.scratch = appendDemand(s.scratch[:0], spec)
+	s.scratch = appendDemand(s.scratch[:0], id, spec)
 	c, ok := s.classes[string(s.scratch)]
 	if !ok {
-		c = &class{name: string(s.scratch), spec: spec, at: outside}
+		c = &class{name: string(s.scratch), spec: spec, demand: rota.DemandOf(spec), at: outside}
 		s.classes[c.name] = c
+		if spec.Wishes() {
+			c.wishes, c.run, c.label = true, id.Run, id.Key.Label()
+			s.wishing[c.run] = append(s.wishing[c.run], c)
+		}
 		s.inOrder = append(s.inOrder, c)
 	}
 	s.lastSpec, s.lastClass = spec, c
@@ -111,7 +139,7 @@ func (s *Scheduler) classOf(spec *rota.TaskSpec) *class {
 
 // enqueue puts an item into the queue of its class.
 func (s *Scheduler) enqueue(x *item) {
-	x.class = s.classOf(x.task.Spec)
+	x.class = s.classOf(x.task.ID, x.task.Spec)
 	x.key = orderKey(x.task, s.perLevel)
 	c := x.class
 	if c.idle {
@@ -172,6 +200,17 @@ func (s *Scheduler) unpark(c *class) {
 	}
 }
 
+func (s *Scheduler) wishNoMore(c *class) {
+	if !c.wishes {
+		return
+	}
+	rest := slices.DeleteFunc(s.wishing[c.run], func(o *class) bool { return o == c })
+	s.wishing[c.run] = rest
+	if len(rest) == 0 {
+		delete(s.wishing, c.run)
+	}
+}
+
 // forget drops idle classes once there are too many of them, the longest unused
 // first. What they knew of the nodes is found again when it is needed.
 func (s *Scheduler) forget() {
@@ -189,6 +228,7 @@ func (s *Scheduler) forget() {
 		delete(s.classes, c.name)
 		c.ranks.forget(s)
 		c.forgotten = true
+		s.wishNoMore(c)
 		s.idle--
 	}
 	s.inOrder = slices.DeleteFunc(s.inOrder, func(c *class) bool { return c.forgotten })

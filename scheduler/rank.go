@@ -11,6 +11,7 @@ type ranking struct {
 	seen    uint64      // of Scheduler.touched
 	memo    memo
 	devices map[uint64][]int // by host.kind: those that match the demand
+	wish    *wish            // nil: there is none, or it is not worked out
 }
 
 // candidate is one node in the eyes of one class.
@@ -52,6 +53,9 @@ func (r *ranking) follow(s *Scheduler, c *class) {
 func (r *ranking) forget(s *Scheduler) {
 	r.memo.drop(s)
 	s.candidates -= len(r.all)
+	if r.wish != nil {
+		s.candidates -= len(r.wish.siblings)
+	}
 	*r = ranking{}
 }
 
@@ -86,7 +90,7 @@ func (r *ranking) rate(s *Scheduler, c *class, i int32) {
 	o := opinion{}
 	if v.room != closed && !s.frees[i].short(&c.spec.Resources) {
 		if k.shape != v.shape {
-			k.misfit, k.shape = rota.Eligible(s.hosts[i].node, c.spec), v.shape
+			k.misfit, k.shape = c.demand.Eligible(s.hosts[i].node), v.shape
 		}
 		if k.misfit == rota.MisfitNone {
 			o = r.opinion(s, c, i, v.room)
@@ -111,8 +115,11 @@ func (r *ranking) look(s *Scheduler, c *class, h *host) bool {
 	if s.views[h.index].room == closed || s.frees[h.index].short(&c.spec.Resources) {
 		return false // follow will see it
 	}
+	if c.wishes && c.shuns(h) {
+		return false // until the sibling's room is given back
+	}
 	if len(r.all) == 0 {
-		return rota.Eligible(h.node, c.spec) == rota.MisfitNone && r.form(s, c, h).fits
+		return c.demand.Eligible(h.node) == rota.MisfitNone && r.form(s, c, h).fits
 	}
 	r.grow(s)
 	r.rate(s, c, int32(h.index))

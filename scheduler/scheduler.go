@@ -27,6 +27,8 @@ const DefaultSecondsPerLevel = 60
 type State interface {
 	Nodes() iter.Seq[*rota.Node]
 	Queued() iter.Seq[*rota.Task]
+	// AllHolds gives what attempts hold on the nodes.
+	AllHolds() iter.Seq[*rota.Hold]
 	// Known is what tasks typically ask for (of rota.Arrivals); nil: nothing is known.
 	Known() []rota.Shape
 }
@@ -61,7 +63,8 @@ type Scheduler struct {
 	opinions, candidates, evict int
 
 	classes map[string]*class
-	inOrder []*class // all of classes, as they were made
+	wishing map[rota.RunID][]*class // those that wish, by the run
+	inOrder []*class                // all of classes, as they were made
 	heads   heap[*class]
 	parked  []*class
 	idle    int
@@ -97,6 +100,7 @@ func New(cfg Config) *Scheduler {
 		perLevel: cfg.SecondsPerLevel * 1_000_000_000,
 		byID:     map[rota.NodeID]*host{},
 		classes:  map[string]*class{},
+		wishing:  map[rota.RunID][]*class{},
 		items:    map[rota.TaskID]*item{},
 		proposed: map[rota.TaskID]*proposal{},
 	}
@@ -111,6 +115,9 @@ func (s *Scheduler) Load(st State) {
 	for n := range st.Nodes() {
 		s.observeNode(n)
 	}
+	for h := range st.AllHolds() {
+		s.observeHold(h, 1)
+	}
 	for t := range st.Queued() {
 		s.observeTask(t)
 	}
@@ -124,6 +131,12 @@ func (s *Scheduler) Observe(c *rota.Change) {
 	}
 	if c.Task != nil {
 		s.observeTask(c.Task)
+	}
+	if c.Hold != nil && c.Type == rota.ChangeHold {
+		s.observeHold(c.Hold, 1)
+	}
+	if c.Hold != nil && c.Type == rota.ChangeHoldReleased {
+		s.observeHold(c.Hold, -1)
 	}
 	if c.Known != nil {
 		s.Learn(c.Known)
@@ -170,6 +183,7 @@ func (s *Scheduler) drop(x *item) {
 func (s *Scheduler) withdraw(p *proposal) {
 	delete(s.proposed, p.hold.Task)
 	h := p.host
+	s.tenancy(h, p.hold.Task, -1)
 	for i, o := range h.proposed {
 		if o == p {
 			last := len(h.proposed) - 1

@@ -15,12 +15,15 @@ type state struct {
 	nodes []*rota.Node
 	tasks []*rota.Task
 	known []rota.Shape
+	holds []*rota.Hold
 }
 
 func (s state) Nodes() iter.Seq[*rota.Node]  { return slices.Values(s.nodes) }
 func (s state) Queued() iter.Seq[*rota.Task] { return slices.Values(s.tasks) }
 
 func (s state) Known() []rota.Shape { return s.known }
+
+func (s state) AllHolds() iter.Seq[*rota.Hold] { return slices.Values(s.holds) }
 
 const gib = 1 << 30
 

@@ -14,7 +14,19 @@ import (
 type verdict struct {
 	host  *host
 	never []lack // Eligible's part
-	now   []lack // HasRoom's part and the devices
+	now   []lack // HasRoom's part, the devices, and distinct hosts
+	// points and wish say how much the task prefers the node, if it prefers any.
+	points int64
+	wish   string
+}
+
+// text is all that the verdict says.
+func (v *verdict) text() string {
+	text := words(append(v.never, v.now...))
+	if text != "" && v.wish != "" {
+		text += "; "
+	}
+	return text + v.wish
 }
 
 // lack is one thing that a node is short of.
@@ -24,10 +36,13 @@ type lack struct {
 }
 
 // judge finds everything that keeps a task off a node, not only the first thing.
-func judge(h *host, spec *rota.TaskSpec) verdict {
-	v := verdict{host: h, never: shortForEver(h.node, spec)}
+func judge(h *host, c *class) verdict {
+	v := verdict{host: h, never: shortForEver(h.node, c.spec)}
 	if len(v.never) == 0 {
-		v.now = shortNow(h, spec)
+		v.now = shortNow(h, c.spec)
+		if n := c.siblings(h); c.spec.DistinctHosts && n > 0 {
+			v.now = append(v.now, lack{rota.MisfitDistinct, fmt.Sprintf("has %s there, and hosts are to be distinct", count(int(n), "sibling"))})
+		}
 	}
 	return v
 }

@@ -39,13 +39,19 @@ func DefaultConfig() Config {
 
 // Driver runs commands. It implements agent.Driver.
 type Driver struct {
-	cfg   Config
-	tidy  chan string // working directories to remove
-	mu    sync.Mutex  // guards inUse
+	cfg    Config
+	tidy   chan string // working directories to remove
+	spares *spares
+
+	mu    sync.Mutex // guards all below
 	inUse map[string]bool
+	keys  map[string]int // how many are in use of the same task
 }
 
-var _ agent.Driver = (*Driver)(nil)
+var (
+	_ agent.Driver    = (*Driver)(nil)
+	_ agent.Forgetter = (*Driver)(nil)
+)
 
 // maxTidy bounds the working directories that wait for their removal; more are
 // removed by whoever waited for the attempt.
@@ -56,7 +62,10 @@ func New(cfg Config) *Driver {
 	if cfg.Logger == nil {
 		cfg.Logger = hclog.NewNullLogger()
 	}
-	return &Driver{cfg: cfg, tidy: make(chan string, maxTidy), inUse: map[string]bool{}}
+	return &Driver{
+		cfg: cfg, tidy: make(chan string, maxTidy), spares: newSpares(cfg.Layout, cfg.Logger),
+		inUse: map[string]bool{}, keys: map[string]int{},
+	}
 }
 
 // Name implements agent.Driver.
@@ -138,7 +147,7 @@ func (d *Driver) prepare(t *agent.Task) (keeper.SpawnRequest, error) {
 		return keeper.SpawnRequest{}, fmt.Errorf("prepare attempt %s: %w", t.Task, err)
 	}
 	d.hold(t.Dir)
-	if err := makeDirs(t); err != nil {
+	if err := d.makeDirs(t); err != nil {
 		d.discard(t.Dir)
 		return keeper.SpawnRequest{}, whoseFault(err)
 	}
@@ -162,13 +171,46 @@ func (d *Driver) handle(c *keeper.Client, t *agent.Task, sink agent.Sink) *handl
 func (d *Driver) hold(dir string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.inUse[dir] = true
+	if !d.inUse[dir] {
+		d.inUse[dir] = true
+		d.keys[filepath.Dir(dir)]++
+	}
 }
 
 func (d *Driver) release(dir string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if !d.inUse[dir] {
+		return
+	}
 	delete(d.inUse, dir)
+	key := filepath.Dir(dir)
+	if d.keys[key]--; d.keys[key] == 0 {
+		delete(d.keys, key)
+	}
+}
+
+// Forget implements agent.Forgetter: the directories of attempts that wrote nothing
+// are used again.
+func (d *Driver) Forget(refs []agent.Ref) {
+	for _, r := range refs {
+		d.forget(r)
+	}
+}
+
+func (d *Driver) forget(r agent.Ref) {
+	if left := d.giveBack(r); left != "" {
+		d.tidyUp(filepath.Join(left, agent.DirWork))
+	}
+}
+
+func (d *Driver) giveBack(r agent.Ref) (left string) {
+	d.mu.Lock() // so long as it is held, no other attempt of the task begins
+	defer d.mu.Unlock()
+	if d.keys[filepath.Dir(d.cfg.Layout.Attempt(r.Task, r.Fence.Attempt()))] > 0 {
+		return d.spares.withdraw(r)
+	}
+	return d.spares.give(r, d.cfg.Layout)
 }
 
 func (d *Driver) held(dir string) bool {

@@ -103,19 +103,21 @@ func workdir(t *agent.Task) string {
 }
 
 // makeDirs makes what the attempt finds when it starts.
-func makeDirs(t *agent.Task) error {
+func (d *Driver) makeDirs(t *agent.Task) error {
 	wrap := func(err error) error {
 		return fmt.Errorf("make the directories of attempt %s#%d: %w", t.Task, t.Fence.Attempt(), err)
 	}
-	if err := t.Prepare(); err != nil {
-		return err
-	}
-	for _, name := range []string{dirArtifacts, agent.DirWork} {
-		if name == agent.DirWork && t.Spec.Workdir != "" {
-			continue
+	if !d.spares.take(t) {
+		if err := t.Prepare(); err != nil {
+			return err
 		}
-		if err := os.Mkdir(filepath.Join(t.Dir, name), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-			return wrap(err)
+		for _, name := range []string{dirArtifacts, agent.DirWork} {
+			if name == agent.DirWork && t.Spec.Workdir != "" {
+				continue
+			}
+			if err := os.Mkdir(filepath.Join(t.Dir, name), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+				return wrap(err)
+			}
 		}
 	}
 	if t.Spec.Input != nil {

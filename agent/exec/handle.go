@@ -64,7 +64,7 @@ func (h *handle) Wait(ctx context.Context) (rota.Outcome, error) {
 		h.mu.Unlock()
 		return out, agent.ErrUnreaped
 	}
-	h.d.leave(h.meta.Dir, out.Cause == rota.CauseNone)
+	h.d.leave(&a, h.meta.Dir, out.Cause == rota.CauseNone)
 	return h.end(out), nil
 }
 

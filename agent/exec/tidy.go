@@ -7,9 +7,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/rota-sched/rota/agent"
+	"github.com/rota-sched/rota/keeper"
 )
 
 // The sweep of what is left of attempts.
@@ -21,6 +23,7 @@ const (
 // Run removes working directories: those of attempts that ended at once, those of
 // failed ones after their time, and what an agent before this one left.
 func (d *Driver) Run(ctx context.Context) error {
+	d.spares.find()
 	every := time.NewTicker(sweepEvery)
 	defer every.Stop()
 	for {
@@ -35,9 +38,13 @@ func (d *Driver) Run(ctx context.Context) error {
 	}
 }
 
-// leave gives the working directory away: to be removed, or kept for a while after
-// a failure.
-func (d *Driver) leave(dir string, well bool) {
+// leave gives the working directory away: to be used again, to be removed, or kept
+// for a while after a failure.
+func (d *Driver) leave(a *keeper.Attempt, dir string, well bool) {
+	silent := a.Output == keeper.Output{}
+	if well && silent && a.Ran(keeper.Now()) < maxShort && d.spares.offer(agent.Ref{Task: a.Task, Fence: a.Fence}, dir) {
+		return
+	}
 	work := filepath.Join(dir, agent.DirWork)
 	if !well && d.cfg.KeepFailed > 0 {
 		kept := filepath.Join(dir, dirKept)
@@ -51,6 +58,11 @@ func (d *Driver) leave(dir string, well bool) {
 		}
 		return
 	}
+	d.tidyUp(work)
+}
+
+// tidyUp removes a working directory, soon.
+func (d *Driver) tidyUp(work string) {
 	select {
 	case d.tidy <- work:
 	default:
@@ -75,9 +87,15 @@ type keptDir struct {
 
 // Sweep removes the working directories whose time is over.
 func (d *Driver) Sweep(now time.Time) {
+	for _, dir := range d.spares.expired(now) {
+		d.remove(filepath.Join(dir, agent.DirWork))
+	}
 	var kept []keptDir
 	root := d.cfg.Layout.Root()
 	for _, run := range names(root) {
+		if strings.HasPrefix(run, ".") {
+			continue // no run's
+		}
 		for _, key := range names(filepath.Join(root, run)) {
 			for _, n := range names(filepath.Join(root, run, key)) {
 				kept = d.sweepAttempt(filepath.Join(root, run, key, n), now, kept)

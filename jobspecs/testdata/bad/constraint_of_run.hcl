@@ -1,0 +1,10 @@
+job "j" {
+  task "a" {
+    command = ["true"]
+    constraint {
+      attribute = "run.task"
+      operator  = "!="
+      value     = "b"
+    }
+  }
+}

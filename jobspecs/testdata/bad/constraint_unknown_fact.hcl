@@ -1,0 +1,9 @@
+job "j" {
+  task "a" {
+    command = ["true"]
+    constraint {
+      attribute = "node.kernal"
+      value     = "6.1"
+    }
+  }
+}

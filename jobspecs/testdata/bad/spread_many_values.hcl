@@ -1,0 +1,8 @@
+job "j" {
+  task "a" {
+    command = ["true"]
+    spread {
+      attribute = "node.capabilities"
+    }
+  }
+}

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	paceWindow = 3 * time.Second
+	paceWindow = 2 * time.Second
 	paceSlots  = 6 // of the window
 	paceLook   = 500 * time.Millisecond
 

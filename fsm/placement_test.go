@@ -49,9 +49,9 @@ func TestWishesAreRefusedUntilAllReplicasKnowThem(t *testing.T) {
 		if results[0].Kind != rota.KindFormat || s.Snapshot().Counts() != before {
 			t.Errorf("spec %d: %v %s", i, results[0].Kind, results[0].Detail)
 		}
-		older, _ := olderSpec(appendSpec(nil, spec))
-		if kind, detail := s.checkSpec(older); kind != rota.KindInvalid || !strings.Contains(detail, "not built yet") {
-			t.Errorf("spec %d: an older build says %v %s", i, kind, detail)
+		older, left := olderSpec(appendSpec(nil, spec))
+		if kind, detail := s.checkSpec(older); left != 0 || kind != rota.KindInvalid || !strings.Contains(detail, "not built yet") {
+			t.Errorf("spec %d: an older build leaves %d bytes and says %v %s", i, left, kind, detail)
 		}
 		mustDo(t, s, rota.RaiseFormat{Format: rota.FormatPlacement})
 		mustDo(t, s, wishRun(i, spec, "t"))

@@ -77,7 +77,7 @@ func TestWhateverIsAppliedTheStateHolds(t *testing.T) {
 				w.now = w.now.Add(rapid.SampledFrom(steps).Draw(t, "step"))
 				w.apply(rota.Due{})
 			},
-			"learn":    func(t *rapid.T) { w.t = t; w.apply(rota.RaiseFormat{Format: rota.FormatArrivals}) },
+			"learn":    func(t *rapid.T) { w.t = t; w.apply(rota.RaiseFormat{Format: rota.FormatPlacement}) },
 			"people":   func(t *rapid.T) { w.t = t; w.people() },
 			"snapshot": func(t *rapid.T) { w.t = t; w.s = roundTrip(t, w.s) }, // goes on with what was restored
 		})
@@ -183,6 +183,12 @@ func (w *world) spec() *rota.TaskSpec {
 		Driver: rota.DriverNoop, Resources: rota.Resources{CPUMilli: 100, MemoryBytes: 1 << 20}, AllowFailure: g%4 == 1, Output: rota.OutputJSON,
 		Retry: rota.Retry{MaxAttempts: g%3 + 1, Backoff: rota.BackoffExponential, Initial: time.Second, Max: time.Minute, MultiplierMilli: 2000, Jitter: true},
 		Rerun: []rota.Rerun{"", rota.RerunAlways, rota.RerunAsk, rota.RerunNever}[g%4],
+	}
+	switch rapid.IntRange(0, 9).Draw(w.t, "wish") {
+	case 0:
+		s.DistinctHosts = true
+	case 1:
+		s.Spreads = []rota.Spread{{Attribute: "label.rack", Weight: 50}}
 	}
 	switch g / 8 {
 	case 0:

@@ -11,9 +11,10 @@ import (
 const minSpecBytes = 20
 
 // modernMark ends the driver's name in the encoding of a spec that needs
-// rota.FormatPlacement; what is new of it comes last. A build that does not know the
-// mark reads a driver that it does not have, and refuses the spec as this one does until
-// the format is active: neither halts, and their states stay equal.
+// rota.FormatPlacement; what is new of it is the only value of one more constraint, the
+// last. A build that does not know the mark reads the same fields and a driver that it
+// does not have, and refuses the spec as this one does until the format is active:
+// neither halts, and their states stay equal.
 const modernMark = "+placement"
 
 func appendSpec(b []byte, s *rota.TaskSpec) []byte {
@@ -26,16 +27,25 @@ func appendSpec(b []byte, s *rota.TaskSpec) []byte {
 	b = appendBytes(appendText(b, s.Workdir), s.Input)
 	b = appendResources(appendText(b, s.Output), &s.Resources)
 	b = appendTexts(b, s.Capabilities)
-	b = appendConstraints(b, s.Constraints)
+	if modern {
+		b = appendModern(b, s)
+	} else {
+		b = appendConstraints(b, s.Constraints)
+	}
 	b = appendRetry(b, &s.Retry)
 	b = appendInt(appendInt(appendInt(b, s.Timeouts.ScheduleToStart), s.Timeouts.StartToClose), s.Timeouts.ScheduleToClose)
 	b = appendInt(appendText(b, s.Stop.Signal), s.Stop.Grace)
 	b = appendBool(appendText(b, s.Rerun), s.AllowFailure)
-	b = appendTexts(b, s.Late)
-	if modern {
-		b = appendWishes(b, s)
+	return appendTexts(b, s.Late)
+}
+
+func appendModern(b []byte, s *rota.TaskSpec) []byte {
+	b = binary.AppendUvarint(b, uint64(len(s.Constraints)+1))
+	for i := range s.Constraints {
+		b = appendConstraint(b, &s.Constraints[i])
 	}
-	return b
+	wishes := rota.Constraint{Attribute: modernMark, Values: []string{string(appendWishes(nil, s))}}
+	return appendConstraint(b, &wishes)
 }
 
 func appendWishes(b []byte, s *rota.TaskSpec) []byte {
@@ -48,6 +58,23 @@ func appendWishes(b []byte, s *rota.TaskSpec) []byte {
 		b = appendInt(appendText(b, sp.Attribute), sp.Weight)
 	}
 	return appendBool(b, s.DistinctHosts)
+}
+
+// modern takes the wishes out of the last constraint.
+func (r *reader) modern(s *rota.TaskSpec) {
+	last := len(s.Constraints) - 1
+	if last < 0 || s.Constraints[last].Attribute != modernMark || s.Constraints[last].Operator != "" || len(s.Constraints[last].Values) != 1 {
+		r.fail("a spec without what its mark says")
+		return
+	}
+	inner := &reader{b: []byte(s.Constraints[last].Values[0])}
+	inner.wishes(s)
+	if inner.end() != nil {
+		r.fail("wishes that cannot be read")
+	}
+	if s.Constraints = s.Constraints[:last]; last == 0 {
+		s.Constraints = nil
+	}
 }
 
 func (r *reader) wishes(s *rota.TaskSpec) {
@@ -77,7 +104,7 @@ func (r *reader) newSpec() *rota.TaskSpec {
 	driver, modern := strings.CutSuffix(string(s.Driver), modernMark)
 	if modern {
 		s.Driver = rota.Driver(driver)
-		r.wishes(s)
+		r.modern(s)
 	}
 	if r.err == nil && modern != s.Modern() {
 		r.fail("a spec with a mark that is not its own")

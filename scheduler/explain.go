@@ -73,7 +73,7 @@ func (s *Scheduler) judgeAll(c *class) []verdict {
 	}
 	for i, h := range s.hosts {
 		verdicts[i] = judge(h, c)
-		if w != nil && len(verdicts[i].never) == 0 {
+		if w != nil && len(verdicts[i].never) == 0 && len(c.spec.Affinities)+len(c.spec.Spreads) > 0 {
 			verdicts[i].points, verdicts[i].wish = w.points(c, h), w.words(c, h)
 		}
 	}

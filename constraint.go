@@ -46,9 +46,10 @@ func (o Operator) TakesList() bool { return o == OpIn || o == OpSetContains }
 // Attributes that a constraint may name besides label.* and capability.*; the modern
 // ones, like the operators that are not among the first five, from FormatPlacement on.
 var (
-	nodeAttributes = append([]string{
+	nodeAttributes = []string{
 		"node.name", "node.pool", "node.os", "node.arch", "node.kernel", "node.cpu_milli", "node.memory", "gpu.model", "gpu.memory",
-	}, modernAttributes...)
+		"node.version", "node.containment", "node.disk", "node.capabilities", "node.models", "gpu.count",
+	}
 	modernAttributes = []string{
 		"node.version", "node.containment", "node.disk", "node.capabilities", "node.models", "gpu.count",
 	}

@@ -12,7 +12,9 @@ func wishing() []*rota.TaskSpec {
 	c := func(attribute string, op rota.Operator, value string) []rota.Constraint {
 		return []rota.Constraint{{Attribute: attribute, Operator: op, Values: []string{value}}}
 	}
-	plain := func() *rota.TaskSpec { return &rota.TaskSpec{Driver: rota.DriverNoop, Retry: rota.Retry{MaxAttempts: 1}} }
+	plain := func() *rota.TaskSpec {
+		return &rota.TaskSpec{Driver: rota.DriverNoop, Retry: rota.Retry{MaxAttempts: 1}}
+	}
 	list := []*rota.TaskSpec{plain(), plain(), plain(), plain(), plain()}
 	list[0].DistinctHosts = true
 	list[1].Affinities = []rota.Affinity{{Constraint: c("label.a", rota.OpEqual, "b")[0], Weight: -7}}

@@ -52,8 +52,9 @@ func newProposal(cmd rota.Command, raw []byte) *proposal {
 // what does not fit is refused at once.
 type queue struct {
 	max   int
-	wake  chan struct{} // holds a token while the queue may have something
-	admit func() error  // why no new work may come in now; nil: it always may
+	wake  chan struct{}       // holds a token while the queue may have something
+	admit func() error        // why no new work may come in now; nil: it always may
+	known func(rota.Op) error // why an operation may not enter the log at all; nil: each may
 
 	mu     sync.Mutex // guards what follows
 	lanes  [lanes]line
@@ -119,6 +120,11 @@ type refusal struct {
 
 // room says why a proposal cannot come in; q.mu is held.
 func (q *queue) room(l lane, to *line, p *proposal) error {
+	if q.known != nil {
+		if err := q.known(p.cmd.Op); err != nil {
+			return err
+		}
+	}
 	count, bytes := q.bounds(l)
 	if to.count >= count || to.bytes+len(p.raw) > bytes && to.count > 0 {
 		return errQueueFull

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/rota-sched/rota"
+	"github.com/rota-sched/rota/fsm"
 )
 
 func ofKind(op rota.Op, n, size int) []*proposal {
@@ -128,5 +129,21 @@ func TestWithdrawnProposalsTakeNoRoom(t *testing.T) {
 	}
 	if q.waits() != 0 || q.lanes[laneWork].bytes != 0 {
 		t.Errorf("%d wait, %d bytes", q.waits(), q.lanes[laneWork].bytes)
+	}
+}
+
+// TestWhatOlderServersCannotReadStaysOutOfTheLog: they would halt at it.
+func TestWhatOlderServersCannotReadStaysOutOfTheLog(t *testing.T) {
+	q := newQueue(10)
+	q.known = func(op rota.Op) error { return fsm.Known(op, 1) }
+	if err := q.add(ofKind(rota.MarkUnfit{}, 1, 1)...); !errors.Is(err, rota.ErrFormat) {
+		t.Errorf("MarkUnfit under format 1: %v", err)
+	}
+	if err := q.add(ofKind(rota.Report{}, 1, 1)...); err != nil {
+		t.Errorf("a report: %v", err)
+	}
+	q.known = func(op rota.Op) error { return fsm.Known(op, rota.FormatUnfit) }
+	if err := q.add(ofKind(rota.MarkUnfit{}, 1, 1)...); err != nil {
+		t.Errorf("MarkUnfit under its format: %v", err)
 	}
 }

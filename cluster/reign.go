@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/rota-sched/rota"
+	"github.com/rota-sched/rota/fsm"
 )
 
 var (
@@ -122,6 +123,7 @@ func (c *Cluster) reignOnce(ctx context.Context) error {
 	defer end(errDeposed)
 	re := &reign{term: term, queue: newQueue(c.cfg.Queue), ctx: rctx, end: end, over: make(chan struct{})}
 	re.queue.admit = c.cfg.Admit
+	re.queue.known = func(op rota.Op) error { return fsm.Known(op, uint16(c.replica.format.Load())) }
 	c.closeSplit(re)
 	re.clock = newClock(c.startInstant(rctx), c.cfg.Seams.Wall, c.cfg.Seams.Boot)
 	c.mu.Lock()

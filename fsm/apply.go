@@ -71,6 +71,9 @@ func (s *State) refuse(e *rota.Entry) rota.Result {
 }
 
 func (s *State) do(c *rota.Command) rota.Result {
+	if need := FormatOf(c.Op); need > int(s.meta.format) {
+		return tooOld(need)
+	}
 	switch op := c.Op.(type) {
 	case rota.RaiseFormat:
 		s.meta.format = max(s.meta.format, op.Format)

@@ -62,9 +62,6 @@ func (s *State) revive(namespace, name string) {
 
 func (s *State) storeJob(c *rota.Command, op *rota.StoreJob) rota.Result {
 	namespace := namespaceOf(c)
-	if s.meta.format < rota.FormatJobs {
-		return tooOld(rota.FormatJobs)
-	}
 	switch {
 	case !rota.IsIdentifier(op.Job) || len(op.Job) > maxNameBytes || len(namespace) > maxNameBytes:
 		return refused(rota.KindInvalid, fmt.Sprintf("%q is not a job's name", clip(op.Job, 64)))
@@ -91,9 +88,6 @@ func tooOld(format int) rota.Result {
 
 func (s *State) markJob(c *rota.Command, op *rota.MarkJob) rota.Result {
 	namespace := namespaceOf(c)
-	if s.meta.format < rota.FormatJobs {
-		return tooOld(rota.FormatJobs)
-	}
 	j := s.jobAt(namespace, op.Job)
 	last := s.lastVersion(namespace, op.Job)
 	if last == nil || j.deleted {

@@ -230,9 +230,6 @@ const maxUnfitBytes = 1 << 10
 // markUnfit takes a node's word on itself. That of a session that is over says
 // nothing about the present one.
 func (s *State) markUnfit(op *rota.MarkUnfit) rota.Result {
-	if s.meta.format < rota.FormatUnfit {
-		return tooOld(rota.FormatUnfit)
-	}
 	l := s.leaseOf(op.Session.Node)
 	if l == nil || l.session != op.Session {
 		return refused(rota.KindStale, "the session "+op.Session.String()+" is not current")

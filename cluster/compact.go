@@ -11,8 +11,8 @@ import (
 	"github.com/rota-sched/rota"
 )
 
-// compactLook is how often a server asks whether a snapshot is due. At the rate of the
-// fastest disk seen, 60 MB/s of log, it lets a sixteenth of the allowance pass.
+// compactLook is how often a server asks whether a snapshot is due. What is logged between
+// two looks comes on top of the allowance.
 const compactLook = 500 * time.Millisecond
 
 // snapAt is a snapshot: the newest entry in it and its size in bytes.

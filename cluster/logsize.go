@@ -19,19 +19,26 @@ const (
 
 // add counts an entry at the end.
 func (s *logSize) add(index uint64, data int) {
+	s.cut(index) // Raft drops what is replaced before; nothing to do then
 	s.total += uint64(data) + entryBytes
 	s.last = index
-	if n := len(s.marks); n == 0 || s.total-s.marks[n-1].total >= markBytes || index <= s.marks[n-1].index {
-		s.cut(index)
+	if n := len(s.marks); n == 0 || s.total-s.marks[n-1].total >= markBytes {
 		s.marks = append(s.marks, sizeMark{index, s.total})
 	}
 }
 
-// cut forgets the entries from index on.
+// cut forgets the entries from index on, to a mark.
 func (s *logSize) cut(index uint64) {
+	if index > s.last {
+		return
+	}
 	for n := len(s.marks); n > 0 && s.marks[n-1].index >= index; n = len(s.marks) {
 		s.marks = s.marks[:n-1]
 	}
+	if n := len(s.marks); n > 0 {
+		s.total = s.marks[n-1].total
+	}
+	s.last = index - 1
 }
 
 // drop forgets the entries up to and with index.

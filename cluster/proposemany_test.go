@@ -65,6 +65,7 @@ func TestManyProposalsWithoutALeaderSaySo(t *testing.T) {
 		t, c := s.t, s.c
 		c.Kill(s.leader)
 		c.Kill((s.leader + 1) % 3)
+		time.Sleep(2 * time.Second) // of the bubble: the third may have been elected between the two deaths, and steps down
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 		_, errs := c.Node((s.leader+2)%3).ProposeMany(ctx, []rota.Command{submit(1), submit(2)})

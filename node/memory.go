@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"sync"
@@ -46,26 +47,23 @@ func liveHeap() int64 {
 
 // admit says why no new work may come in now.
 func (m *memory) admit() error {
-	if m.bound == math.MaxInt64 {
-		return nil
-	}
 	m.mu.Lock()
 	if now := time.Now(); now.Sub(m.at) >= memoryLook {
 		m.at, m.seen = now, m.live()
 	}
 	seen := m.seen
 	m.mu.Unlock()
-	if seen < m.bound/100*fullPercent {
+	if !m.full(seen) {
 		return nil
 	}
 	return &rota.Refusal{Kind: rota.KindOverloaded, Detail: fmt.Sprintf(
-		"the leader's memory is nearly full (%d MiB needed, %d MiB allowed): nothing new is taken in until runs have ended and been forgotten; cancel what is not needed, or start the servers with a larger --memory",
+		"the leader's memory is nearly full (%d MiB needed, %d MiB allowed): nothing new is taken in until ended runs have been forgotten; start the servers with a larger --memory to go on now",
 		seen>>20, m.bound>>20)}
 }
 
 // The collector's pace (GOGC, in percent of what is alive). A small node lives of short-lived
-// garbage, one log entry's, and collects seldom: 300 instead of 100 took a sixth of
-// the CPU time off a task (docs/PERFORMANCE.md). A large one mostly holds what stays, and three
+// garbage, one log entry's, and collects seldom: 300 instead of 100
+// saved CPU time (docs/PERFORMANCE.md has both pairs of runs). A large one mostly holds what stays, and three
 // times that would be for nothing.
 const (
 	paceMost  = 200
@@ -86,13 +84,23 @@ func pace(live int64) int {
 	return int(min(paceMost, max(least, 100*paceRoom/live)))
 }
 
-// steer sets the collector's pace until ctx ends.
-func steer(ctx context.Context) error {
+// full reports whether so many bytes alive leave no room for new work.
+func (m *memory) full(live int64) bool {
+	return m.bound != math.MaxInt64 && live >= m.bound/100*fullPercent
+}
+
+// steer sets the collector's pace until ctx ends, where it is to, and collects while memory is full:
+// what is alive is only known by that, and a node that takes nothing in makes little
+// garbage to cause it.
+func (m *memory) steer(ctx context.Context, paced bool) error {
 	look := time.NewTicker(paceLook)
 	defer look.Stop()
 	last := 0
 	for {
-		if p := pace(liveHeap()); p != last {
+		if m.full(m.live()) {
+			runtime.GC()
+		}
+		if p := pace(m.live()); paced && p != last {
 			debug.SetGCPercent(p)
 			last = p
 		}

@@ -44,6 +44,7 @@ type Node struct {
 	keeper  *keeperSide
 	driver  *exec.Driver
 	history *history.History // nil without a replica
+	memory  *memory
 	host    hostinfo.Facts
 	hurry   chan struct{}
 	done    chan struct{}
@@ -129,7 +130,8 @@ func (n *Node) openCluster() error {
 	c.HTTPAdvertise, c.RaftBind, c.GossipBind = advertised, n.cfg.Raft, n.cfg.Gossip
 	c.RaftAdvertise, c.GossipAdvertise = n.cfg.advertised(n.cfg.Raft), n.cfg.advertised(n.cfg.Gossip)
 	c.BootstrapExpect, c.Join, c.LogStore = n.cfg.BootstrapExpect, n.cfg.Join, n.cfg.LogStore
-	c.LeaderTTL, c.Admit = n.cfg.Times.LeaderTTL, newMemory().admit
+	n.memory = newMemory()
+	c.LeaderTTL, c.Admit = n.cfg.Times.LeaderTTL, n.memory.admit
 	if n.cfg.Memory {
 		c.DataDir, c.LogStore = "", cluster.StoreMemory
 	}

@@ -31,9 +31,7 @@ func (n *Node) Run(ctx context.Context) error {
 	r.start("leader", func() error {
 		return n.cluster.Lead(parts, func(ctx context.Context, l *cluster.Leadership) error { return n.leader.Serve(ctx, l) })
 	})
-	if n.cfg.SteerGC {
-		r.start("collector", func() error { return steer(parts) })
-	}
+	r.start("collector", func() error { return n.memory.steer(parts, n.cfg.SteerGC) })
 	r.start("api", func() error { return n.server.Run(parts, n.door) })
 	n.cluster.OnMember(func(m cluster.Member) { n.leader.Gossip(m.ID, m.State != cluster.MemberAlive) }) //nolint:contextcheck // the leadership has a context of its own
 	if n.agent != nil {
